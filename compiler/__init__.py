@@ -1,0 +1,1 @@
+"""dnncc: a compiler from trained networks to bit-exact integer code."""

@@ -1,0 +1,81 @@
+"""What an operator is: one frozen dataclass, its fields the attributes, everything about it in its own file.
+
+Adding an operator is adding ``compiler/ops/NAME.py``; it registers itself by being defined, and the generic tests
+(reference against ONNX Runtime, against generated code) find it through ``OPS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dnncc.ir.types import Array, TensorType
+
+if TYPE_CHECKING:
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
+
+OPS: dict[str, type[Op]] = {}
+
+
+class TypeMismatchError(ValueError):
+    """An operator does not accept these operand types; the message says why."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operator with its attributes.
+
+    Subclasses are frozen dataclasses. ``name`` is the operator's name in the text form; abstract bases leave it empty.
+    """
+
+    name: ClassVar[str] = ""
+    is_view: ClassVar[bool] = False
+    """The output is the input's bytes under another shape: no code, no copy."""
+    elementwise: ClassVar[bool] = False
+    """Output element i depends on element i of each (broadcast) operand only, so that it fuses into any epilogue."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__dict__.get("name"):
+            known = OPS.setdefault(cls.name, cls)
+            # dataclass(slots=True) and reloading define a class twice under the same qualified name.
+            if known.__module__ != cls.__module__:
+                raise ValueError(f"operator '{cls.name}' is defined in {known.__module__} and {cls.__module__}")
+            OPS[cls.name] = cls
+
+    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
+        """Output types for these input types; TypeMismatchError says what is not accepted."""
+        raise NotImplementedError(f"{self.name} has no type inference")
+
+    def reference(self, *inputs: Array) -> Sequence[Array]:
+        """The meaning, in numpy: output arrays of exactly the inferred types. Integers never wrap silently."""
+        raise NotImplementedError(f"{self.name} has no reference")
+
+    def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """Multiply-accumulates of one execution."""
+        return 0
+
+    def te(self, *inputs: Any) -> Any:
+        """The TVM tensor expression of the only output; operands are ``te.Tensor`` (constants too)."""
+        raise NotImplementedError(f"{self.name} has no tensor expression")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        """Emit the integer form of ``node`` into the context's graph; None if the operator has none."""
+        return None
+
+    def attributes(self, all_fields: bool = False) -> dict[str, Any]:
+        """The attributes that differ from their defaults, or all of them."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if all_fields or getattr(self, f.name) != f.default}
+
+
+def load_all() -> dict[str, type[Op]]:
+    """Import every operator file and return the registry; an import error is raised, never swallowed."""
+    import dnncc.ops
+
+    for module in sorted(m.name for m in pkgutil.iter_modules(dnncc.ops.__path__)):
+        importlib.import_module(f"dnncc.ops.{module}")
+    return OPS

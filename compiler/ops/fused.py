@@ -1,0 +1,48 @@
+"""A group of operators that becomes one kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dnncc.ir.graph import Graph, Node
+from dnncc.ir.types import Array, TensorType
+from dnncc.ops.base import Op, TypeMismatchError
+
+
+@dataclass(frozen=True)
+class Fused(Op):
+    """The operators of ``body``, executed as one kernel: only the body's outputs reach memory.
+
+    Operands: the body's inputs, in order. Constants live inside the body.
+    """
+
+    name: ClassVar[str] = "fused"
+    body: Graph | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """The body; TypeMismatchError if there is none."""
+        if self.body is None:
+            raise TypeMismatchError("fused needs a body")
+        return self.body
+
+    @property
+    def anchor(self) -> Node:
+        """The node that gives the kernel its shape: the one with the most work, else the last one."""
+        nodes = self.graph.nodes
+        return max(nodes, key=lambda n: (n.macs, n is nodes[-1]))
+
+    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
+        if tuple(inputs) != tuple(v.type for v in self.graph.inputs):
+            raise TypeMismatchError(f"fused body takes {[str(v.type) for v in self.graph.inputs]}, not {[str(t) for t in inputs]}")
+        return [v.type for v in self.graph.outputs]
+
+    def reference(self, *inputs: Array) -> Sequence[Array]:
+        from dnncc.interpreter import interpret
+
+        return interpret(self.graph, list(inputs))
+
+    def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        return self.graph.macs()

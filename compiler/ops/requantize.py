@@ -1,0 +1,74 @@
+"""Dyadic requantization: multiply, add, shift, clamp (HAWQ-V3, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dnncc.ir.types import Array, DType, TensorType
+from dnncc.ops.base import Op, TypeMismatchError
+
+ROUNDING = "half_up"
+
+
+@dataclass(frozen=True)
+class Requantize(Op):
+    """``y = clamp((x * multiplier + 2^(shift-1)) >> shift, lo, hi)`` with an arithmetic shift: halves round up.
+
+    Operands: x of any integer type, multiplier i32, broadcast against x (a scalar [] or one per channel [C]).
+    With shift 0 nothing is rounded. The product is exact (64 bits); it never wraps.
+
+    Attributes:
+        dtype: the output's element type; the result is clamped to its range.
+        shift: 0 to 62. 32 is what one Cortex-M4 instruction (SMMULR) does.
+        rounding: "half_up", the only mode; it is named so that artifacts can state it.
+        lo, hi: a tighter clamp (a fused activation), or None for the type's range.
+    """
+
+    name: ClassVar[str] = "requantize"
+    elementwise: ClassVar[bool] = True
+    dtype: DType = DType.I8
+    shift: int = 0
+    rounding: str = ROUNDING
+    lo: int | None = None
+    hi: int | None = None
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest output."""
+        return (
+            self.dtype.min if self.lo is None else self.lo,
+            self.dtype.max if self.hi is None else self.hi,
+        )
+
+    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
+        x, multiplier = inputs
+        if not x.dtype.is_integer or multiplier.dtype is not DType.I32:
+            raise TypeMismatchError(f"requantize needs integers and an i32 multiplier; got {x}, {multiplier}")
+        if np.broadcast_shapes(x.shape, multiplier.shape) != x.shape:
+            raise TypeMismatchError(f"multiplier {multiplier} does not broadcast to {x}")
+        if not 0 <= self.shift <= 62 or self.rounding != ROUNDING:
+            raise TypeMismatchError(f"requantize: shift {self.shift} or rounding '{self.rounding}' is not supported")
+        return [TensorType(self.dtype, x.shape)]
+
+    def reference(self, *inputs: Array) -> Sequence[Array]:
+        x, multiplier = (a.astype(np.int64) for a in inputs)
+        rounding = (1 << self.shift) >> 1
+        # |x * m| < 2^62 and the rounding term is at most 2^61: int64 is exact.
+        y = (x * multiplier + rounding) >> self.shift
+        return [np.clip(y, *self.range).astype(self.dtype.numpy)]
+
+    def te(self, *inputs: Any) -> Any:
+        from dnncc.targets.lowering.api import requantize_expr, te
+
+        x, multiplier = inputs
+        skip = len(x.shape) - len(multiplier.shape)
+
+        def element(*i: Any) -> Any:
+            m = multiplier[tuple(j if int(d) != 1 else 0 for j, d in zip(i[skip:], multiplier.shape, strict=True))]
+            return requantize_expr(x[i], m, self.shift, *self.range, self.dtype.numpy.name)
+
+        return te.compute(x.shape, element, name="requantize")

@@ -1,0 +1,103 @@
+"""Placement heuristics: lowest feasible position in a given order, and local search over orders."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+
+from dnncc.passes.planning.layout import Layout, round_up
+
+Offer = Callable[[Sequence[int], str], bool]
+"""Takes offsets and the method's name; True once the placement is good enough to stop."""
+
+
+def first_fit(layout: Layout, order: Sequence[int]) -> list[int]:
+    """Places the buffers one after the other, each as low as its conflicts with those already placed allow."""
+    offsets = [-1] * len(layout.size)
+    for b in order:
+        # Between off(c) - gap(b below c) and off(c) + gap(b above c), both exclusive, b may not start.
+        blocked = sorted(
+            (offsets[c] - under, offsets[c] + over) for c, over, under in layout.neighbours[b] if offsets[c] >= 0
+        )
+        x = 0
+        for low, high in blocked:
+            if x <= low:
+                break
+            if x < high:
+                x = round_up(high, layout.alignment[b])
+        offsets[b] = x
+    return offsets
+
+
+def compact(layout: Layout, offsets: Sequence[int]) -> list[int]:
+    """Moves every buffer down as far as possible without changing who lies above whom in any conflicting pair."""
+    above: list[list[tuple[int, int]]] = [[] for _ in offsets]
+    for p in layout.pairs:
+        if offsets[p.b] >= offsets[p.a] + p.above:
+            above[p.b].append((p.a, p.above))
+        else:
+            above[p.a].append((p.b, p.below))
+    order = sorted(range(len(offsets)), key=lambda n: offsets[n])
+    lowest = [0] * len(offsets)
+    changed = True
+    while changed:  # one sweep where all gaps are positive; negative ones may need more
+        changed = False
+        for n in order:
+            x = max((lowest[m] + gap for m, gap in above[n]), default=0)
+            x = round_up(max(x, 0), layout.alignment[n])
+            if x > lowest[n]:
+                lowest[n], changed = x, True
+    return lowest
+
+
+def _orders(layout: Layout) -> Iterator[list[int]]:
+    """Orders that are good for one problem or another."""
+    count = range(len(layout.size))
+    life = [upper - lower for lower, upper in zip(layout.lower, layout.upper, strict=True)]
+    weight = [layout.size[n] + sum(layout.size[c] for c, _, _ in layout.neighbours[n]) for n in count]
+    yield sorted(count, key=lambda n: (-layout.size[n], -life[n], n))
+    yield sorted(count, key=lambda n: (-layout.size[n] * life[n], n))
+    yield sorted(count, key=lambda n: (-weight[n], -layout.size[n], n))
+    yield sorted(count, key=lambda n: (-life[n], -layout.size[n], n))
+    yield sorted(count, key=lambda n: (layout.lower[n], -layout.size[n], n))
+    yield sorted(count, key=lambda n: (-layout.upper[n], -layout.size[n], n))
+
+
+def greedy(layout: Layout, offer: Offer) -> list[list[int]]:
+    """Offers one placement per order until one suffices; returns the orders tried, from best to worst."""
+    found = []
+    for order in _orders(layout):
+        offsets = first_fit(layout, order)
+        found.append((layout.height(offsets), order))
+        if offer(compact(layout, offsets), "first-fit"):
+            break
+    return [order for _, order in sorted(found, key=lambda item: item[0])]
+
+
+def local_search(layout: Layout, orders: Sequence[list[int]], work: int, offer: Offer) -> None:
+    """Moves a buffer that reaches the top before one of its neighbours, and keeps what is not worse.
+
+    Args:
+        orders: starting points, which share the work.
+        work: how many visits of a conflicting neighbour in total: a deterministic measure, unlike seconds.
+    """
+    price = 2 * len(layout.pairs) + len(layout.size)
+    rng = random.Random(0)
+    for start in orders:
+        order, height = start, layout.height(first_fit(layout, start))
+        for _ in range(work // len(orders) // price):
+            trial = list(order)
+            offsets = first_fit(layout, trial)
+            tops = [n for n in trial if offsets[n] + layout.size[n] == height and layout.neighbours[n]]
+            if not tops:
+                return
+            top = rng.choice(tops)
+            other = rng.choice(layout.neighbours[top])[0]
+            trial.remove(top)
+            trial.insert(trial.index(other), top)
+            offsets = first_fit(layout, trial)
+            reached = layout.height(offsets)
+            if reached <= height:
+                order, height = trial, reached
+                if offer(offsets, "local-search"):
+                    return

@@ -1,0 +1,128 @@
+"""A placement problem in the form that solvers want: for every conflicting pair, two gaps of which one must hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnncc.errors import Culprit, InternalError
+from dnncc.passes.planning.footprint import saved_bytes
+from dnncc.passes.planning.problem import PlaceProblem
+
+
+def _invalid(reason: str, name: str) -> InternalError:
+    return InternalError("the placement problem is not well formed", [Culprit(name, reason=reason)])
+
+
+def round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Either ``offset[b] >= offset[a] + above`` or ``offset[a] >= offset[b] + below``."""
+
+    a: int
+    b: int
+    above: int
+    below: int
+
+
+class Layout:
+    """The non-empty buffers, numbered from 0, and their conflicts.
+
+    Gaps are rounded up to the greatest common divisor of the alignments, which every difference of two offsets is a
+    multiple of.
+
+    Attributes:
+        size, alignment: of each buffer.
+        pairs: the conflicts that can be violated, sorted.
+        neighbours: for each buffer b its (other c, gap of b above c, gap of c above b).
+
+    Raises:
+        InternalError: the problem is not well formed.
+    """
+
+    def __init__(self, problem: PlaceProblem) -> None:
+        self.problem = problem
+        self._validate()
+        self.members = [n for n, b in enumerate(problem.buffers) if b.size]
+        chosen = [problem.buffers[n] for n in self.members]
+        self.size = [b.size for b in chosen]
+        self.alignment = [b.alignment for b in chosen]
+        self.lower = [b.lower for b in chosen]
+        self.upper = [b.upper for b in chosen]
+        self.unit = math.gcd(*self.alignment) if chosen else 1
+        index = {b.id: n for n, b in enumerate(chosen)}
+        self.rules = {
+            (index[r.output], index[r.input]): round_up(min(r.distance, self.size[index[r.output]]), self.unit)
+            for r in problem.overlaps
+            if r.output in index and r.input in index
+        }
+        self.rounded = [round_up(size, self.unit) for size in self.size]
+        self.pairs = self._find_pairs()
+        self.neighbours: list[list[tuple[int, int, int]]] = [[] for _ in chosen]
+        for p in self.pairs:
+            self.neighbours[p.b].append((p.a, p.above, p.below))
+            self.neighbours[p.a].append((p.b, p.below, p.above))
+
+    def _validate(self) -> None:
+        buffers = {b.id: b for b in self.problem.buffers}
+        if len(buffers) != len(self.problem.buffers):
+            raise _invalid("an id occurs twice", "buffers")
+        for b in self.problem.buffers:
+            if b.lower >= b.upper or b.size < 0 or b.alignment < 1:
+                raise _invalid(f"it lives in [{b.lower}, {b.upper}), {b.size} bytes", f"buffer {b.id}")
+        seen: set[frozenset[int]] = set()
+        for r in self.problem.overlaps:
+            name = f"overlap of {r.output}, {r.input}"
+            pair = frozenset((r.output, r.input))
+            if r.output not in buffers or r.input not in buffers or len(pair) == 1 or pair in seen:
+                raise _invalid("no pair of buffers, or stated twice", name)
+            seen.add(pair)
+            if buffers[r.output].lower != buffers[r.input].upper - 1:
+                raise _invalid("the output's first step is not the input's last one", name)
+            if buffers[r.output].lower < buffers[r.input].lower:
+                raise _invalid("the output is older than the input", name)
+
+    def _find_pairs(self) -> list[Pair]:
+        found = []
+        by_start = sorted(range(len(self.size)), key=lambda n: (self.lower[n], n))
+        alive: list[int] = []
+        for b in by_start:
+            alive = [a for a in alive if self.upper[a] > self.lower[b]]
+            for a in alive:
+                found.append(self._pair(min(a, b), max(a, b)))
+            alive.append(b)
+        # Where the gaps add up to at most the unit of offsets, every position satisfies one of them.
+        return sorted((p for p in found if p.above + p.below > self.unit), key=lambda p: (p.a, p.b))
+
+    def _pair(self, a: int, b: int) -> Pair:
+        above = self.rules.get((a, b), self.rounded[a])
+        below = self.rules.get((b, a), self.rounded[b])
+        return Pair(a, b, above, below)
+
+    def height(self, offsets: Sequence[int]) -> int:
+        return max((x + size for x, size in zip(offsets, self.size, strict=True)), default=0)
+
+    def offsets(self, chosen: Sequence[int]) -> tuple[int, ...]:
+        """Offsets of all buffers of the problem, those of empty ones being 0."""
+        found = [0] * len(self.problem.buffers)
+        for n, x in zip(self.members, chosen, strict=True):
+            found[n] = x
+        return tuple(found)
+
+    def bound(self) -> int:
+        """The largest joint need of the buffers that live at one step.
+
+        Rounded to the unit of offsets, all but the topmost buffer must be counted in full.
+        """
+        bound = 0
+        for now in sorted(set(self.lower)):
+            alive = [n for n in range(len(self.size)) if self.lower[n] <= now < self.upper[n]]
+            rules = [(o, i, gap) for (o, i), gap in self.rules.items() if self.lower[o] == now]
+            need = sum(self.rounded[n] for n in alive) - saved_bytes(rules, self.rounded)
+            slack = max(self.rounded[n] - self.size[n] for n in alive)
+            bound = max(bound, need - slack)
+        return bound

@@ -1,0 +1,63 @@
+"""From an ordered sequence of operators to buffers with lifetimes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dnncc.passes.planning.problem import Buffer, OrderProblem, Overlap, PlaceProblem
+from dnncc.passes.planning.storages import bases, producers, storage_rules
+
+
+def place_problem(
+    problem: OrderProblem, order: Sequence[int], alignment: int = 1, capacity: int | None = None
+) -> PlaceProblem:
+    """The placement problem of an order.
+
+    Step t is the t-th operator of the order; the caller reads the graph's outputs at one more step after the last.
+    A storage's buffer has the index of its base tensor as id, the workspace of operator v has
+    ``len(problem.tensors) + v``. Empty storages and those that nobody touches get no buffer. The address of a view is
+    that of its storage plus its offset there (`storages.bases`).
+
+    Args:
+        problem: the operators.
+        order: a valid order of them, such as `OrderSolution.order`.
+        alignment: of every buffer, in bytes.
+        capacity: passed on.
+
+    Returns:
+        A problem whose height is at least the order's peak; equal if the placement loses nothing.
+    """
+    base = bases(problem)
+    made = producers(problem)
+    rules = storage_rules(problem, base)
+    position = {v: now for now, v in enumerate(order)}
+    end = len(problem.operators) + 1
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for now, v in enumerate(order):
+        op = problem.operators[v]
+        for t in (*op.inputs, *op.outputs):
+            s = base[t].storage
+            first.setdefault(s, 0 if made[s] is None else now)
+            last[s] = now
+    for t in problem.outputs:
+        s = base[t].storage
+        first.setdefault(s, 0)
+        last[s] = end - 1
+    buffers = [
+        Buffer(s, first[s], last[s] + 1, problem.tensors[s].size, alignment)
+        for s in sorted(first)
+        if problem.tensors[s].size
+    ]
+    buffers += [
+        Buffer(len(problem.tensors) + v, position[v], position[v] + 1, op.workspace, alignment)
+        for v, op in enumerate(problem.operators)
+        if op.workspace
+    ]
+    overlaps = [
+        Overlap(o, i, gap)
+        for v in range(len(problem.operators))
+        for o, i, gap in rules[v]
+        if first[o] == position[v] == last[i] and made[o] is not None
+    ]
+    return PlaceProblem(tuple(buffers), tuple(overlaps), capacity)

@@ -1,0 +1,195 @@
+"""Operator order for minimum peak memory.
+
+The resident bytes depend only on which operators have run (a downset of the precedence order), so the search goes over
+downsets, best first by the peak needed to reach them (minimax Dijkstra), deepest first among equals; a downset reached
+again at no smaller peak is dropped. Two exact reductions keep it small:
+
+- *Commit*: an operator that fits within the peak so far and leaves no more resident bytes than it found runs at once.
+  Moving it to the front of any completion raises nothing, since what it frees can only grow and what it allocates can
+  only shrink as more operators have run.
+- *Precedence closure*: the search starts at the bound below which no operator can run, so everything up to there is
+  free and the first dive usually ends at the optimum.
+
+The peak of the state taken next is a lower bound of the optimum at all times, which makes the search anytime.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+from dnncc.passes.planning.check import check_order
+from dnncc.passes.planning.problem import OrderProblem, OrderSolution, Progress
+from dnncc.passes.planning.storages import OrderModel
+
+DEFAULT_LIMIT = 50_000
+BEAM_WIDTH = 24
+_REPORT_EVERY = 1024
+
+
+@dataclass
+class _Incumbent:
+    """What is known so far; every stage of the search improves it in place."""
+
+    order: tuple[int, ...]
+    peak: int
+    bound: int
+    nodes: int = 0
+    progress: Progress | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self.bound >= self.peak
+
+    def offer(self, order: tuple[int, ...], peak: int) -> None:
+        if peak < self.peak:
+            self.order, self.peak = order, peak
+            self.report()
+
+    def raise_bound(self, bound: int) -> None:
+        if bound > self.bound:
+            self.bound = min(bound, self.peak)
+            self.report()
+
+    def report(self) -> None:
+        if self.progress is not None:
+            self.progress(self.peak, self.bound)
+
+
+@dataclass(frozen=True)
+class _State:
+    """A downset that has been reached: how, and what it offers."""
+
+    done: int
+    peak: int
+    resident: int
+    ready: tuple[int, ...]
+    parent: _State | None
+    ran: tuple[int, ...]
+
+    def order(self) -> tuple[int, ...]:
+        parts = []
+        state: _State | None = self
+        while state is not None:
+            parts.append(state.ran)
+            state = state.parent
+        return tuple(v for part in reversed(parts) for v in part)
+
+
+def _advance(model: OrderModel, state: _State, v: int, peak: int, resident: int) -> _State:
+    """The state after v and after all that can be committed behind it."""
+    ran = [v]
+    done = state.done | 1 << v
+    ready = model.ready_after(done, state.ready, v)
+    return _commit(model, state, done, peak, resident, ready, ran)
+
+
+def _commit(
+    model: OrderModel, parent: _State | None, done: int, peak: int, resident: int, ready: list[int], ran: list[int]
+) -> _State:
+    at = 0
+    while at < len(ready):
+        w = ready[at]
+        need, left = model.step(done, resident, w)
+        if need <= peak and left <= resident:
+            ran.append(w)
+            done |= 1 << w
+            resident = left
+            ready = model.ready_after(done, ready, w)
+            at = 0
+        else:
+            at += 1
+    return _State(done, peak, resident, tuple(ready), parent, tuple(ran))
+
+
+def _root(model: OrderModel, bound: int) -> _State:
+    resident, ready = model.start()
+    return _commit(model, None, 0, max(bound, resident), resident, ready, [])
+
+
+def _beam(model: OrderModel, best: _Incumbent, width: int) -> None:
+    """Operator by operator, keep the `width` states of least (peak, resident bytes)."""
+    states = [_root(model, best.bound)]
+    while states:
+        reached: dict[int, _State] = {}
+        for state in states:
+            if state.done == model.everything:
+                best.offer(state.order(), state.peak)
+                continue
+            for v in state.ready:
+                need, resident = model.step(state.done, state.resident, v)
+                peak = max(state.peak, need)
+                if peak >= best.peak:
+                    continue
+                child = _advance(model, state, v, peak, resident)
+                other = reached.get(child.done)
+                if other is None or child.peak < other.peak:
+                    reached[child.done] = child
+        states = sorted(reached.values(), key=lambda s: (s.peak, s.resident, s.done))[:width]
+
+
+def _search(model: OrderModel, best: _Incumbent, limit: int) -> None:
+    """Best-first over downsets; ends with the bound at the optimum unless `limit` states are not enough."""
+    root = _root(model, best.bound)
+    queue = [(root.peak, -len(root.ran), 0, root)]
+    reached = {root.done: root.peak}
+    serial = 0
+    while queue:
+        peak, depth, _, state = heapq.heappop(queue)
+        if peak >= best.peak:
+            break
+        if reached[state.done] < peak:
+            continue
+        best.raise_bound(peak)
+        if state.done == model.everything:
+            best.offer(state.order(), peak)
+            break
+        if best.nodes >= limit:
+            return
+        best.nodes += 1
+        if best.nodes % _REPORT_EVERY == 0:
+            best.report()
+        for v in state.ready:
+            need, resident = model.step(state.done, state.resident, v)
+            child_peak = max(peak, need)
+            if child_peak >= best.peak:
+                continue
+            child = _advance(model, state, v, child_peak, resident)
+            if child_peak < reached.get(child.done, best.peak):
+                reached[child.done] = child_peak
+                serial += 1
+                heapq.heappush(queue, (child_peak, depth - len(child.ran), serial, child))
+    best.raise_bound(best.peak)  # nothing below the incumbent is left
+
+
+def solve(problem: OrderProblem, limit: int = DEFAULT_LIMIT, progress: Progress | None = None) -> OrderSolution:
+    """An order of least peak memory, or the best one found with its proven bound.
+
+    The given order, a greedy dive and a beam search come first; the exact search runs only where they leave a gap.
+    KeyboardInterrupt ends the search and keeps the best order and bound so far.
+
+    Args:
+        problem: the operators, in a valid order.
+        limit: how many states the exact search may expand: a deterministic measure, unlike seconds. 0 skips it.
+        progress: called with (peak so far, bound).
+
+    Raises:
+        InternalError: the problem is not well formed, or the solution fails its check.
+    """
+    model = OrderModel(problem)
+    given = tuple(range(model.count))
+    best = _Incumbent(given, model.peak(given), 0, progress=progress)
+    interrupted = False
+    try:
+        best.raise_bound(model.closure_bound())
+        for width in (1, BEAM_WIDTH):
+            if not best.closed:
+                _beam(model, best, width)
+        if not best.closed:
+            _search(model, best, limit)
+    except KeyboardInterrupt:
+        interrupted = True
+    status = "optimal" if best.closed else "feasible"
+    solution = OrderSolution(best.order, best.peak, best.bound, status, best.nodes, interrupted)
+    check_order(problem, solution)
+    return solution

@@ -1,0 +1,312 @@
+/* dnncc.h: the small kernels that generated networks are made of.
+ *
+ * C99, no libc beyond memcpy, memset and memmove. Every function has one meaning in bits; where a core has the DSP
+ * extension (Cortex-M4, M7, M33 with DSP) an assembly form does the same with SMLAD and SMMULR.
+ *
+ * Rounding: dyadic requantization rounds halves up, (x * m + 2^(s-1)) >> s with an arithmetic shift.
+ * Alignment: pointers marked "aligned" are multiples of 4 bytes; activations may start anywhere.
+ */
+#ifndef DNNCC_H
+#define DNNCC_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__)
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "dnncc: weights are packed for little-endian cores"
+#endif
+#endif
+#if ((-3) >> 1) != -2
+#error "dnncc: the compiler's right shift of negative numbers is not arithmetic"
+#endif
+
+/* Return codes of NAME_run. */
+#define DNNCC_OK 0
+#define DNNCC_ERROR_NULL 1      /* a pointer argument is NULL */
+#define DNNCC_ERROR_ALIGNMENT 2 /* an arena is not aligned to NAME_ARENA_ALIGN bytes */
+
+#if defined(__GNUC__)
+#define DNNCC_UNUSED __attribute__((unused))
+#define DNNCC_NOINLINE __attribute__((noinline))
+#else
+#define DNNCC_UNUSED
+#define DNNCC_NOINLINE
+#endif
+
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && !defined(DNNCC_PORTABLE)
+#define DNNCC_DSP 1
+#define DNNCC_KERNEL static __attribute__((naked, noinline, unused))
+#else
+#define DNNCC_DSP 0
+#define DNNCC_KERNEL static DNNCC_NOINLINE DNNCC_UNUSED
+#endif
+
+/* -- scalar arithmetic --------------------------------------------------------------------------------------------- */
+
+/* (a * b + 2^31) >> 32: the rounding high multiplication. */
+static inline int32_t dnncc_mulhi_round(int32_t a, int32_t b) {
+#if DNNCC_DSP
+    int32_t y;
+    __asm__("smmulr %0, %1, %2" : "=r"(y) : "r"(a), "r"(b));
+    return y;
+#else
+    return (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32);
+#endif
+}
+
+/* clamp((x * m + 2^(shift-1)) >> shift, lo, hi) with an exact 64-bit product; shift is 0 to 62. */
+static inline int32_t dnncc_requantize(int32_t x, int32_t m, int32_t shift, int32_t lo, int32_t hi) {
+    const int64_t y = ((int64_t)x * m + ((INT64_C(1) << shift) >> 1)) >> shift;
+    return y < lo ? lo : y > hi ? hi : (int32_t)y;
+}
+
+static inline uint8_t dnncc_sat_u8(int32_t x) {
+#if DNNCC_DSP
+    uint32_t y;
+    __asm__("usat %0, #8, %1" : "=r"(y) : "r"(x));
+    return (uint8_t)y;
+#else
+    return (uint8_t)(x < 0 ? 0 : x > 255 ? 255 : x);
+#endif
+}
+
+static inline int8_t dnncc_sat_i8(int32_t x) {
+#if DNNCC_DSP
+    int32_t y;
+    __asm__("ssat %0, #8, %1" : "=r"(y) : "r"(x));
+    return (int8_t)y;
+#else
+    return (int8_t)(x < -128 ? -128 : x > 127 ? 127 : x);
+#endif
+}
+
+static inline int32_t dnncc_min(int32_t a, int32_t b) { return a < b ? a : b; }
+static inline int32_t dnncc_max(int32_t a, int32_t b) { return a > b ? a : b; }
+static inline float dnncc_minf(float a, float b) { return a < b ? a : b; }
+static inline float dnncc_maxf(float a, float b) { return a > b ? a : b; }
+
+/* Quotient and remainder that round towards minus infinity, for a positive divisor. */
+static inline int32_t dnncc_floordiv(int32_t a, int32_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+static inline int32_t dnncc_floormod(int32_t a, int32_t b) { return a - dnncc_floordiv(a, b) * b; }
+
+/* -- activations to 16-bit pairs ----------------------------------------------------------------------------------- */
+
+/* Widen 4 * words bytes to 16 bits, four at a time in the order 0 2 1 3, each group 16 bytes (two pixels) apart:
+ * the order in which SXTB16 and SXTB16 ROR #8 give the weights. dst is aligned. */
+DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_widen2_u8(int16_t *dst, const uint8_t *src, int32_t words) {
+    for (; words > 0; --words, src += 4, dst += 8) {
+#if DNNCC_DSP
+        uint32_t x, a, b;
+        memcpy(&x, src, 4);
+        __asm__("uxtb16 %0, %1" : "=r"(a) : "r"(x));
+        __asm__("uxtb16 %0, %1, ror #8" : "=r"(b) : "r"(x));
+        *(uint32_t *)(void *)dst = a;
+        *(uint32_t *)(void *)(dst + 2) = b;
+#else
+        dst[0] = src[0];
+        dst[1] = src[2];
+        dst[2] = src[1];
+        dst[3] = src[3];
+#endif
+    }
+}
+
+DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_widen2_i8(int16_t *dst, const int8_t *src, int32_t words) {
+    for (; words > 0; --words, src += 4, dst += 8) {
+#if DNNCC_DSP
+        uint32_t x, a, b;
+        memcpy(&x, src, 4);
+        __asm__("sxtb16 %0, %1" : "=r"(a) : "r"(x));
+        __asm__("sxtb16 %0, %1, ror #8" : "=r"(b) : "r"(x));
+        *(uint32_t *)(void *)dst = a;
+        *(uint32_t *)(void *)(dst + 2) = b;
+#else
+        dst[0] = src[0];
+        dst[1] = src[2];
+        dst[2] = src[1];
+        dst[3] = src[3];
+#endif
+    }
+}
+
+/* -- matrix kernels ------------------------------------------------------------------------------------------------ */
+
+/* Two pixels times two channels: acc[2 * p + c] = sum over k of x[p][k] * w[c][k], k < 4 * words.
+ * x: widened pairs [words][pixel][4], aligned; w: bytes [words][channel][4], aligned; acc: 4 sums, aligned. */
+DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNCC_UNUSED,
+                                const int8_t *w DNNCC_UNUSED, int32_t words DNNCC_UNUSED) {
+#if DNNCC_DSP
+#define DNNCC_STEP                                                                                                     \
+    "ldmia r2!, {r8, r9}\n"                                                                                            \
+    "ldmia r1!, {r10, r11, r12, lr}\n"                                                                                 \
+    "sxtb16 r0, r8\n"                                                                                                  \
+    "smlad r4, r0, r10, r4\n"                                                                                          \
+    "smlad r6, r0, r12, r6\n"                                                                                          \
+    "sxtb16 r0, r8, ror #8\n"                                                                                          \
+    "smlad r4, r0, r11, r4\n"                                                                                          \
+    "smlad r6, r0, lr, r6\n"                                                                                           \
+    "sxtb16 r0, r9\n"                                                                                                  \
+    "smlad r5, r0, r10, r5\n"                                                                                          \
+    "smlad r7, r0, r12, r7\n"                                                                                          \
+    "sxtb16 r0, r9, ror #8\n"                                                                                          \
+    "smlad r5, r0, r11, r5\n"                                                                                          \
+    "smlad r7, r0, lr, r7\n"
+    __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"
+                     "movs r4, #0\n"
+                     "movs r5, #0\n"
+                     "movs r6, #0\n"
+                     "movs r7, #0\n"
+                     "subs r3, r3, #4\n"
+                     "blt 2f\n"
+                     "1:\n" DNNCC_STEP DNNCC_STEP DNNCC_STEP DNNCC_STEP "subs r3, r3, #4\n"
+                     "bge 1b\n"
+                     "2:\n"
+                     "adds r3, r3, #4\n"
+                     "beq 4f\n"
+                     "3:\n" DNNCC_STEP "subs r3, r3, #1\n"
+                     "bne 3b\n"
+                     "4:\n"
+                     "pop {r0}\n"
+                     "stmia r0!, {r4, r5, r6, r7}\n"
+                     "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
+#undef DNNCC_STEP
+#else
+    int32_t a00 = 0, a01 = 0, a10 = 0, a11 = 0;
+    for (; words > 0; --words, x += 8, w += 8) {
+        int32_t h, j;
+        for (h = 0; h < 2; ++h) {
+            for (j = 0; j < 2; ++j) {
+                const int32_t w0 = w[h + 2 * j], w1 = w[4 + h + 2 * j];
+                const int32_t x0 = x[2 * h + j], x1 = x[4 + 2 * h + j];
+                a00 += x0 * w0;
+                a01 += x0 * w1;
+                a10 += x1 * w0;
+                a11 += x1 * w1;
+            }
+        }
+    }
+    acc[0] = a00;
+    acc[1] = a01;
+    acc[2] = a10;
+    acc[3] = a11;
+#endif
+}
+
+/* One vector times four rows: acc[r] = sum over k of x[k] * w[r][k], k < 4 * words. w: bytes [words][row][4], aligned. */
+#if DNNCC_DSP
+#define DNNCC_ROW(sum, row)                                                                                            \
+    "sxtb16 r0, " row "\n"                                                                                             \
+    "smlad " sum ", r0, r9, " sum "\n"                                                                                 \
+    "sxtb16 r0, " row ", ror #8\n"                                                                                     \
+    "smlad " sum ", r0, r8, " sum "\n"
+#define DNNCC_STEP(widen)                                                                                              \
+    "ldr r8, [r1], #4\n"                                                                                               \
+    "ldmia r2!, {r10, r11, r12, lr}\n" widen " r9, r8\n" widen " r8, r8, ror #8\n" DNNCC_ROW("r4", "r10")              \
+        DNNCC_ROW("r5", "r11") DNNCC_ROW("r6", "r12") DNNCC_ROW("r7", "lr")
+#define DNNCC_DOT_1X4(name, type, widen)                                                                               \
+    DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const type *x DNNCC_UNUSED, const int8_t *w DNNCC_UNUSED,        \
+                           int32_t words DNNCC_UNUSED) {                                                               \
+        __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                           \
+                         "movs r4, #0\n"                                                                               \
+                         "movs r5, #0\n"                                                                               \
+                         "movs r6, #0\n"                                                                               \
+                         "movs r7, #0\n"                                                                               \
+                         "subs r3, r3, #2\n"                                                                           \
+                         "blt 2f\n"                                                                                    \
+                         "1:\n" DNNCC_STEP(widen) DNNCC_STEP(widen) "subs r3, r3, #2\n"                                \
+                         "bge 1b\n"                                                                                    \
+                         "2:\n"                                                                                        \
+                         "adds r3, r3, #2\n"                                                                           \
+                         "beq 4f\n" DNNCC_STEP(widen) "4:\n"                                                           \
+                         "pop {r0}\n"                                                                                  \
+                         "stmia r0!, {r4, r5, r6, r7}\n"                                                               \
+                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");                                              \
+    }
+#else
+#define DNNCC_DOT_1X4(name, type, widen)                                                                               \
+    DNNCC_KERNEL void name(int32_t *acc, const type *x, const int8_t *w, int32_t words) {                              \
+        int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;                                                                        \
+        for (; words > 0; --words, x += 4, w += 16) {                                                                  \
+            int32_t i;                                                                                                 \
+            for (i = 0; i < 4; ++i) {                                                                                  \
+                const int32_t v = x[i];                                                                                \
+                a0 += v * w[i];                                                                                        \
+                a1 += v * w[4 + i];                                                                                    \
+                a2 += v * w[8 + i];                                                                                    \
+                a3 += v * w[12 + i];                                                                                   \
+            }                                                                                                          \
+        }                                                                                                              \
+        acc[0] = a0;                                                                                                   \
+        acc[1] = a1;                                                                                                   \
+        acc[2] = a2;                                                                                                   \
+        acc[3] = a3;                                                                                                   \
+    }
+#endif
+DNNCC_DOT_1X4(dnncc_dot_1x4_u8, uint8_t, "uxtb16")
+DNNCC_DOT_1X4(dnncc_dot_1x4_i8, int8_t, "sxtb16")
+#undef DNNCC_DOT_1X4
+#undef DNNCC_ROW
+#undef DNNCC_STEP
+
+/* -- depthwise ----------------------------------------------------------------------------------------------------- */
+
+/* Four channels of one output pixel: acc[c] = sum over the taps of x[tap][c] * w[tap][c].
+ * x: the window's first tap, aligned; the next row is row bytes further, the next column col bytes (multiples of 4).
+ * w: aligned, taps in pairs (a zero tap completes an odd count): per pair the bytes c0t0 c1t0 c0t1 c1t1 c2t0 c3t0 c2t1 c3t1. */
+#if DNNCC_DSP
+/* The taps at [r1] and [r4] (r5: pixel words, r6..r9: scratch); sums in r8..r11 would collide, so they are named. */
+#define DNNCC_PAIR(widen, load0, load1)                                                                                \
+    load0 load1 "ldmia r2!, {r10, r11}\n" widen " r12, r8\n" widen " lr, r9\n"                                         \
+        "pkhbt r0, r12, lr, lsl #16\n"                                                                                 \
+        "pkhtb r12, lr, r12, asr #16\n"                                                                                \
+        "sxtb16 lr, r10\n"                                                                                             \
+        "smlad r4, r0, lr, r4\n"                                                                                       \
+        "sxtb16 lr, r11\n"                                                                                             \
+        "smlad r6, r12, lr, r6\n" widen " r12, r8, ror #8\n" widen " lr, r9, ror #8\n"                                 \
+        "pkhbt r0, r12, lr, lsl #16\n"                                                                                 \
+        "pkhtb r12, lr, r12, asr #16\n"                                                                                \
+        "sxtb16 lr, r10, ror #8\n"                                                                                     \
+        "smlad r5, r0, lr, r5\n"                                                                                       \
+        "sxtb16 lr, r11, ror #8\n"                                                                                     \
+        "smlad r7, r12, lr, r7\n"
+#define DNNCC_DW_3X3(name, type, widen)                                                                                \
+    DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const type *x DNNCC_UNUSED, const int8_t *w DNNCC_UNUSED,        \
+                           int32_t row DNNCC_UNUSED, int32_t col DNNCC_UNUSED) {                                       \
+        __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                           \
+                         "movs r4, #0\n"                                                                               \
+                         "movs r5, #0\n"                                                                               \
+                         "movs r6, #0\n"                                                                               \
+                         "movs r7, #0\n"                                                                               \
+                         "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1]\n", "ldr r9, [r1, r0]\n")               \
+                             "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1, r0, lsl #1]\nadd r1, r1, r3\n",     \
+                                                              "ldr r9, [r1]\n") "ldr r0, [sp, #40]\n" DNNCC_PAIR(      \
+                                 widen, "ldr r8, [r1, r0]\n", "ldr r9, [r1, r0, lsl #1]\nadd r1, r1, r3\n")            \
+                                 "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1]\n", "ldr r9, [r1, r0]\n")       \
+                                     "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1, r0, lsl #1]\n",             \
+                                                                      "mov r9, #0\n") "pop {r0}\n"                     \
+                         "stmia r0!, {r4, r5, r6, r7}\n"                                                               \
+                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");                                              \
+    }
+DNNCC_DW_3X3(dnncc_dw_3x3_u8, uint8_t, "uxtb16")
+DNNCC_DW_3X3(dnncc_dw_3x3_i8, int8_t, "sxtb16")
+#undef DNNCC_DW_3X3
+#undef DNNCC_PAIR
+#else
+#define DNNCC_DW_3X3(name, type)                                                                                       \
+    DNNCC_KERNEL void name(int32_t *acc, const type *x, const int8_t *w, int32_t row, int32_t col) {                   \
+        int32_t c, t;                                                                                                  \
+        for (c = 0; c < 4; ++c) {                                                                                      \
+            int32_t sum = 0;                                                                                           \
+            for (t = 0; t < 9; ++t) {                                                                                  \
+                sum += x[(t / 3) * row + (t % 3) * col + c] * w[(t / 2) * 8 + (c / 2) * 4 + (t % 2) * 2 + c % 2];      \
+            }                                                                                                          \
+            acc[c] = sum;                                                                                              \
+        }                                                                                                              \
+    }
+DNNCC_DW_3X3(dnncc_dw_3x3_u8, uint8_t)
+DNNCC_DW_3X3(dnncc_dw_3x3_i8, int8_t)
+#undef DNNCC_DW_3X3
+#endif
+
+#endif /* DNNCC_H */

@@ -1,0 +1,64 @@
+"""The TVM names that operators' tensor expressions use. Importing this module imports tvm (seconds): do it late."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import te, tirx
+
+__all__ = ["const", "extern_pure", "requantize_expr", "te", "tirx"]
+
+_I32 = (-(1 << 31), (1 << 31) - 1)
+
+
+def const(value: int | float, dtype: str) -> Any:
+    """An immediate of a numpy-style type name."""
+    return tirx.const(value, dtype)
+
+
+def extern_pure(dtype: str, function: str, *arguments: Any) -> Any:
+    """A call of a side-effect free function of ``dnncc.h``."""
+    return tirx.call_pure_extern(dtype, function, *arguments)
+
+
+def requantize_expr(x: Any, multiplier: Any, shift: int, lo: int, hi: int, dtype: str) -> Any:
+    """``clamp((x * multiplier + 2^(shift-1)) >> shift, lo, hi)``, exact, in the cheapest form that cannot overflow.
+
+    Three forms, the same bits: 32-bit arithmetic where the operands' ranges prove that it suffices; the rounding
+    high multiplication (SMMULR) for a shift of 32; a 64-bit product otherwise.
+    """
+    x32 = x.astype("int32")
+    bound = _magnitude(x) * (abs(int(multiplier)) if isinstance(multiplier, tirx.IntImm) else 1 << 31)
+    rounding = (1 << shift) >> 1
+    if bound + rounding <= _I32[1]:
+        y = x32 if isinstance(multiplier, tirx.IntImm) and int(multiplier) == 1 else x32 * multiplier
+        y = (y + rounding) >> shift if shift else y
+        return clamp_expr(y, lo, hi, dtype)
+    if shift == 32:
+        return clamp_expr(extern_pure("int32", "dnncc_mulhi_round", x32, multiplier), lo, hi, dtype)
+    arguments = (x32, multiplier, const(shift, "int32"), const(lo, "int32"), const(hi, "int32"))
+    return extern_pure("int32", "dnncc_requantize", *arguments).astype(dtype)
+
+
+def clamp_expr(y: Any, lo: int, hi: int, dtype: str) -> Any:
+    """``y`` (i32) clamped to [lo, hi] as ``dtype``; the whole ranges of u8 and i8 become one saturating instruction."""
+    if (lo, hi) == (0, 255) and dtype == "uint8":
+        return extern_pure("uint8", "dnncc_sat_u8", y)
+    if (lo, hi) == (-128, 127) and dtype == "int8":
+        return extern_pure("int8", "dnncc_sat_i8", y)
+    if lo > _I32[0]:
+        y = te.max(y, const(lo, "int32"))
+    if hi < _I32[1]:
+        y = te.min(y, const(hi, "int32"))
+    return y if dtype == "int32" else y.astype(dtype)
+
+
+def _magnitude(x: Any) -> int:
+    """Largest absolute value of an expression's element type (the operand of a widening cast counts)."""
+    if isinstance(x, tirx.Cast):
+        return _magnitude(x.value)
+    return {"uint8": 255, "int8": 128, "int16": 1 << 15}.get(str(_dtype(x)), 1 << 31)
+
+
+def _dtype(x: Any) -> str:
+    return str(getattr(x, "dtype", "")) or str(x.ty.dtype)
