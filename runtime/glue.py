@@ -39,6 +39,18 @@ int dnncc_glue_run(void *const *pools, void *const *io) {{
 """
 
 
+def selftest_source(bundle: Bundle) -> str:
+    """``dnncc_glue_selftest(pools)``, which calls the artifact's self-test: the number of wrong bytes."""
+    return f"""#include "{bundle.header}"
+int dnncc_glue_selftest(void *const *pools);
+int dnncc_glue_selftest(void *const *pools) {{
+    {bundle.name}_t net = {{0}};
+{_members(bundle)}    (void)pools;
+    return {bundle.name}_selftest(&net);
+}}
+"""
+
+
 def layout_source(bundle: Bundle) -> str:
     """A constant table for the emulator, which calls the network without any C code in between.
 

@@ -117,8 +117,8 @@ def compile_firmware(
         # Otherwise compilers turn the loops of memcpy into calls of memcpy.
         own = (*WARNINGS, "-fno-builtin", "-c", str(HARNESS / "string.c"))
         driver.run((*common, *own, "-o", objects[-1]), folder)
-        script = ("-T", str(HARNESS / "emulator.ld"))
-        driver.run((*machine, *objects, *script, *link_flags(driver), "-o", f"{bundle.name}.elf"), folder)
+        link = ("-T", str(HARNESS / "emulator.ld"), *link_flags(driver, entry=f"{bundle.name}_run"))
+        driver.run((*machine, *objects, *link, "-o", f"{bundle.name}.elf"), folder)
 
     key = (driver.version, *machine, opt, str(profile), *defines, *generated.values())
     return cached_build(key, (*_files(bundle), *harness), build) / f"{bundle.name}.elf"
@@ -148,11 +148,16 @@ def firmware_flags(driver: Compiler, core: Core) -> tuple[str, ...]:
     return (*own, *sections, *tables)
 
 
-def link_flags(driver: Compiler) -> tuple[str, ...]:
-    """How a bare-metal image is linked: no start files, no C library, the compiler's run-time library."""
+def link_flags(driver: Compiler, entry: str) -> tuple[str, ...]:
+    """How a bare-metal image is linked: no start files, no C library, the compiler's run-time library.
+
+    Args:
+        entry: the function that everything else is kept for.
+    """
+    common = ("-Wl,--gc-sections", f"-Wl,--entry={entry}")
     if driver.name == "zig":
-        return ("-Wl,--gc-sections", "-Wl,--entry=0")  # compiler_rt comes by itself
-    return ("-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-lgcc")
+        return common  # compiler_rt comes by itself
+    return (*common, "-nostartfiles", "-nostdlib", "-Wl,--no-warn-rwx-segments", "-lgcc")
 
 
 def as_bundle(artifact: Bundle | Path | str) -> Bundle:

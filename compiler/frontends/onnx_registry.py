@@ -1,6 +1,6 @@
 """The table from ONNX operator types to the functions in ``dnncc.ops`` that import them.
 
-Kept apart from the frontend so that an operator's file needs neither the onnx package nor the frontend itself.
+Kept apart from the frontend so that an operator's file needs neither the onnx package nor the frontend.
 """
 
 from __future__ import annotations
@@ -10,38 +10,63 @@ from typing import Protocol
 
 from dnncc.errors import ModelError
 from dnncc.ir.graph import Value
-from dnncc.ir.types import Array
+from dnncc.ir.types import Array, DType
 from dnncc.ops.base import Op
+
+FLOAT16, BFLOAT16 = 10, 16
+ELEMENT_TYPES: dict[int, DType] = {
+    1: DType.F32,
+    2: DType.U8,
+    3: DType.I8,
+    5: DType.I16,
+    6: DType.I32,
+    7: DType.I64,
+    9: DType.BOOL,
+    FLOAT16: DType.F32,
+    11: DType.F32,
+    BFLOAT16: DType.F32,
+}
+"""onnx.TensorProto.DataType to the type in which dnncc keeps it: every floating type becomes f32."""
+
+# In a class with methods `int` and `float`, annotations of these names would mean the methods.
+_Int = int
+_Float = float
 
 
 class OnnxNode(Protocol):
-    """One node of an ONNX graph, with typed access to its operands and attributes."""
+    """One node of an ONNX graph, with typed access to its operands and attributes.
+
+    What an importer does not look at is unsupported: an operand or attribute that is never asked for is an
+    error, so that nothing the model says is overlooked.
+    """
 
     op_type: str
     name: str
-    opset: int
+    opset: _Int
 
-    def value(self, index: int) -> Value:
+    def value(self, index: _Int) -> Value:
         """A required operand."""
         ...
 
-    def optional(self, index: int) -> Value | None:
+    def optional(self, index: _Int) -> Value | None:
         """An operand that may be absent."""
         ...
 
-    def array(self, index: int) -> Array:
+    def array(self, index: _Int) -> Array:
         """A required operand that must be known at compile time; unsupported if it is not."""
         ...
 
-    def optional_array(self, index: int) -> Array | None: ...
+    def optional_array(self, index: _Int) -> Array | None: ...
 
-    def int(self, name: str, default: int | None = None) -> int:
+    def int(self, name: str, default: _Int | None = None) -> _Int:
         """An attribute; without a default it is required. Likewise for the other kinds."""
         ...
 
-    def ints(self, name: str, default: Sequence[int] | None = None) -> tuple[int, ...]: ...
+    def ints(self, name: str, default: Sequence[_Int] | None = None) -> tuple[_Int, ...]: ...
 
-    def float(self, name: str, default: float | None = None) -> float: ...
+    def float(self, name: str, default: _Float | None = None) -> _Float: ...
+
+    def floats(self, name: str, default: Sequence[_Float] | None = None) -> tuple[_Float, ...]: ...
 
     def string(self, name: str, default: str | None = None) -> str: ...
 
@@ -49,14 +74,26 @@ class OnnxNode(Protocol):
 
     def has(self, attribute: str) -> bool: ...
 
-    @property
-    def n_inputs(self) -> int: ...
+    def ignore(self, *attributes: str) -> None:
+        """Declare attributes that do not matter for inference."""
+        ...
 
     @property
-    def n_outputs(self) -> int: ...
+    def n_inputs(self) -> _Int: ...
+
+    @property
+    def n_outputs(self) -> _Int: ...
+
+    def axis(self, value: _Int, rank: _Int) -> _Int:
+        """An axis counted from the front; negative ones count from the end. Invalid outside [-rank, rank)."""
+        ...
 
     def unsupported(self, reason: str) -> ModelError:
         """The error to raise for a form that is not supported; the frontend collects those of all nodes."""
+        ...
+
+    def invalid(self, reason: str) -> ModelError:
+        """The error to raise for a node that no version of ONNX allows; collected likewise."""
         ...
 
 
@@ -73,11 +110,17 @@ class Importer(Protocol):
 
     def const(self, hint: str, data: Array) -> Value: ...
 
-    def transpose(self, value: Value, perm: Sequence[int]) -> Value:
-        """``value`` with its axes permuted (nothing is emitted for the identity; constants are transposed at once)."""
+    def limit(self, shape: Sequence[int]) -> None:
+        """Unsupported if a constant of this shape would be unreasonably large: call it before making one."""
         ...
 
-    def reshape(self, value: Value, shape: Sequence[int]) -> Value: ...
+    def transpose(self, value: Value, perm: Sequence[int]) -> Value:
+        """``value`` with its axes permuted; nothing is emitted for the identity or for constants."""
+        ...
+
+    def reshape(self, value: Value, shape: Sequence[int]) -> Value:
+        """``value`` under another shape of that size; nothing is emitted for the same one or constants."""
+        ...
 
 
 ImportFunction = Callable[[Importer, OnnxNode], Value | Sequence[Value]]
@@ -91,7 +134,9 @@ def onnx_op(*op_types: str) -> Callable[[ImportFunction], ImportFunction]:
         for op_type in op_types:
             known = ONNX_OPS.setdefault(op_type, function)
             if known.__module__ != function.__module__:
-                raise ValueError(f"ONNX operator '{op_type}' is imported by {known.__module__} and {function.__module__}")
+                raise ValueError(
+                    f"ONNX operator '{op_type}' is imported by {known.__module__} and {function.__module__}"
+                )
             ONNX_OPS[op_type] = function
         return function
 

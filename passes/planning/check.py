@@ -75,8 +75,10 @@ def _loads(problem: OrderProblem, creator: dict[int, int], position: dict[int, i
         for o in {home[t][0] for t in problem.operators[v].outputs}:
             for i in {home[t][0] for t in problem.operators[v].inputs}:
                 distance = _distance(problem, home, v, o, i)
-                if distance is not None and alive[o] and alive[i] and life[o][0] == now == life[i][1]:
-                    gaps[o, i] = min(distance, alive[o])
+                if distance is None or not alive[o] or not alive[i] or distance >= alive[o]:
+                    continue
+                if life[o][0] == now == life[i][1]:
+                    gaps[o, i] = distance
         yield _need(alive, gaps) + problem.operators[v].workspace
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from dnncc.errors import InternalError
 from dnncc.passes.planning.layout import Layout
 
 
@@ -88,6 +89,8 @@ def solve_exactly(
                 interrupted = True
                 solver.stop_search()
         status = running.result()
+    if status == cp_model.MODEL_INVALID:
+        raise InternalError(f"the placement model is invalid: {model.validate()}")
     if status == cp_model.INFEASIBLE:
         return Exact(None, top + grain, interrupted)
     if capacity is None:

@@ -10,6 +10,8 @@ from dnncc.passes.planning.layout import Layout, round_up
 Offer = Callable[[Sequence[int], str], bool]
 """Takes offsets and the method's name; True once the placement is good enough to stop."""
 
+_TRIALS_PER_BUFFER = 100
+
 
 def first_fit(layout: Layout, order: Sequence[int]) -> list[int]:
     """Places the buffers one after the other, each as low as its conflicts with those already placed allow."""
@@ -82,22 +84,21 @@ def local_search(layout: Layout, orders: Sequence[list[int]], work: int, offer: 
         work: how many visits of a conflicting neighbour in total: a deterministic measure, unlike seconds.
     """
     price = 2 * len(layout.pairs) + len(layout.size)
+    trials = min(work // len(orders) // price, _TRIALS_PER_BUFFER * len(layout.size))
     rng = random.Random(0)
     for start in orders:
-        order, height = start, layout.height(first_fit(layout, start))
-        for _ in range(work // len(orders) // price):
-            trial = list(order)
-            offsets = first_fit(layout, trial)
-            tops = [n for n in trial if offsets[n] + layout.size[n] == height and layout.neighbours[n]]
+        order = start
+        offsets = first_fit(layout, order)
+        height = layout.height(offsets)
+        for _ in range(trials):
+            tops = [n for n in order if offsets[n] + layout.size[n] == height and layout.neighbours[n]]
             if not tops:
-                return
+                return  # a buffer without conflicts sets the height
             top = rng.choice(tops)
-            other = rng.choice(layout.neighbours[top])[0]
-            trial.remove(top)
-            trial.insert(trial.index(other), top)
-            offsets = first_fit(layout, trial)
-            reached = layout.height(offsets)
-            if reached <= height:
-                order, height = trial, reached
+            trial = [n for n in order if n != top]
+            trial.insert(trial.index(rng.choice(layout.neighbours[top])[0]), top)
+            moved = first_fit(layout, trial)
+            if layout.height(moved) <= height:
+                order, offsets, height = trial, moved, layout.height(moved)
                 if offer(offsets, "local-search"):
                     return

@@ -55,12 +55,15 @@ class Layout:
         self.upper = [b.upper for b in chosen]
         self.unit = math.gcd(*self.alignment) if chosen else 1
         index = {b.id: n for n, b in enumerate(chosen)}
-        self.rules = {
-            (index[r.output], index[r.input]): round_up(min(r.distance, self.size[index[r.output]]), self.unit)
-            for r in problem.overlaps
-            if r.output in index and r.input in index
-        }
         self.rounded = [round_up(size, self.unit) for size in self.size]
+        self.rules: dict[tuple[int, int], int] = {}
+        self._distance: dict[tuple[int, int], int] = {}
+        for r in problem.overlaps:
+            if r.output in index and r.input in index:
+                o, i = index[r.output], index[r.input]
+                gap = round_up(r.distance, self.unit)
+                if gap < self.rounded[o]:
+                    self.rules[o, i], self._distance[o, i] = gap, r.distance
         self.pairs = self._find_pairs()
         self.neighbours: list[list[tuple[int, int, int]]] = [[] for _ in chosen]
         for p in self.pairs:
@@ -116,13 +119,15 @@ class Layout:
     def bound(self) -> int:
         """The largest joint need of the buffers that live at one step.
 
-        Rounded to the unit of offsets, all but the topmost buffer must be counted in full.
+        Counted in bytes, and counted in units of offsets, where all but the topmost buffer count in full.
         """
-        bound = 0
+        bound = max(self.size, default=0)
         for now in sorted(set(self.lower)):
             alive = [n for n in range(len(self.size)) if self.lower[n] <= now < self.upper[n]]
             rules = [(o, i, gap) for (o, i), gap in self.rules.items() if self.lower[o] == now]
-            need = sum(self.rounded[n] for n in alive) - saved_bytes(rules, self.rounded)
+            units = sum(self.rounded[n] for n in alive) - saved_bytes(rules, self.rounded)
             slack = max(self.rounded[n] - self.size[n] for n in alive)
-            bound = max(bound, need - slack)
+            stated = [(o, i, self._distance[o, i]) for o, i, _ in rules]
+            need = sum(self.size[n] for n in alive) - saved_bytes(stated, self.size)
+            bound = max(bound, units - slack, need)
         return bound

@@ -44,6 +44,7 @@ struct observer {
     struct block *blocks;
     uint64_t *executed; /* [block][state at entry] */
     uint64_t *taken;    /* [block][state at exit]: left other than to the next address */
+    uint64_t *misaligned; /* [state]: accesses to addresses that are no multiple of their size */
     uint32_t block_capacity, states;
     uint64_t instruction_limit;
     uint32_t regions_used;
@@ -148,6 +149,7 @@ static void note_unaligned(struct observer *o, void *engine, uint32_t address) {
         }
     }
     o->unaligned[i].times++;
+    o->misaligned[o->state]++;
 }
 
 static void violate(struct observer *o, void *engine, uint32_t verdict, uint32_t address, int size, bool writes) {

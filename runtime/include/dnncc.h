@@ -132,7 +132,7 @@ DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_widen2_i8(int16_t *dst, const int8
 
 /* -- matrix kernels ------------------------------------------------------------------------------------------------ */
 
-/* Two pixels times two channels: acc[2 * p + c] = sum over k of x[p][k] * w[c][k], k < 4 * words.
+/* Two pixels times two channels: acc[2 * p + c] += sum over k of x[p][k] * w[c][k], k < 4 * words.
  * x: widened pairs [words][pixel][4], aligned; w: bytes [words][channel][4], aligned; acc: 4 sums, aligned. */
 DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNCC_UNUSED,
                                 const int8_t *w DNNCC_UNUSED, int32_t words DNNCC_UNUSED) {
@@ -153,10 +153,7 @@ DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNC
     "smlad r5, r0, r11, r5\n"                                                                                          \
     "smlad r7, r0, lr, r7\n"
     __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"
-                     "movs r4, #0\n"
-                     "movs r5, #0\n"
-                     "movs r6, #0\n"
-                     "movs r7, #0\n"
+                     "ldmia r0, {r4, r5, r6, r7}\n"
                      "subs r3, r3, #4\n"
                      "blt 2f\n"
                      "1:\n" DNNCC_STEP DNNCC_STEP DNNCC_STEP DNNCC_STEP "subs r3, r3, #4\n"
@@ -172,7 +169,7 @@ DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNC
                      "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
 #undef DNNCC_STEP
 #else
-    int32_t a00 = 0, a01 = 0, a10 = 0, a11 = 0;
+    int32_t a00 = acc[0], a01 = acc[1], a10 = acc[2], a11 = acc[3];
     for (; words > 0; --words, x += 8, w += 8) {
         int32_t h, j;
         for (h = 0; h < 2; ++h) {
@@ -193,7 +190,7 @@ DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNC
 #endif
 }
 
-/* One vector times four rows: acc[r] = sum over k of x[k] * w[r][k], k < 4 * words. w: bytes [words][row][4], aligned. */
+/* One vector times four rows: acc[r] += sum over k of x[k] * w[r][k], k < 4 * words. w: bytes [words][row][4], aligned. */
 #if DNNCC_DSP
 #define DNNCC_ROW(sum, row)                                                                                            \
     "sxtb16 r0, " row "\n"                                                                                             \
@@ -208,10 +205,7 @@ DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNC
     DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const type *x DNNCC_UNUSED, const int8_t *w DNNCC_UNUSED,        \
                            int32_t words DNNCC_UNUSED) {                                                               \
         __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                           \
-                         "movs r4, #0\n"                                                                               \
-                         "movs r5, #0\n"                                                                               \
-                         "movs r6, #0\n"                                                                               \
-                         "movs r7, #0\n"                                                                               \
+                         "ldmia r0, {r4, r5, r6, r7}\n"                                                                 \
                          "subs r3, r3, #2\n"                                                                           \
                          "blt 2f\n"                                                                                    \
                          "1:\n" DNNCC_STEP(widen) DNNCC_STEP(widen) "subs r3, r3, #2\n"                                \
@@ -226,7 +220,7 @@ DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNC
 #else
 #define DNNCC_DOT_1X4(name, type, widen)                                                                               \
     DNNCC_KERNEL void name(int32_t *acc, const type *x, const int8_t *w, int32_t words) {                              \
-        int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;                                                                        \
+        int32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];                                                                \
         for (; words > 0; --words, x += 4, w += 16) {                                                                  \
             int32_t i;                                                                                                 \
             for (i = 0; i < 4; ++i) {                                                                                  \
@@ -251,7 +245,7 @@ DNNCC_DOT_1X4(dnncc_dot_1x4_i8, int8_t, "sxtb16")
 
 /* -- depthwise ----------------------------------------------------------------------------------------------------- */
 
-/* Four channels of one output pixel: acc[c] = sum over the taps of x[tap][c] * w[tap][c].
+/* Four channels of one output pixel: acc[c] += sum over the taps of x[tap][c] * w[tap][c].
  * x: the window's first tap, aligned; the next row is row bytes further, the next column col bytes (multiples of 4).
  * w: aligned, taps in pairs (a zero tap completes an odd count): per pair the bytes c0t0 c1t0 c0t1 c1t1 c2t0 c3t0 c2t1 c3t1. */
 #if DNNCC_DSP
@@ -274,10 +268,7 @@ DNNCC_DOT_1X4(dnncc_dot_1x4_i8, int8_t, "sxtb16")
     DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const type *x DNNCC_UNUSED, const int8_t *w DNNCC_UNUSED,        \
                            int32_t row DNNCC_UNUSED, int32_t col DNNCC_UNUSED) {                                       \
         __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                           \
-                         "movs r4, #0\n"                                                                               \
-                         "movs r5, #0\n"                                                                               \
-                         "movs r6, #0\n"                                                                               \
-                         "movs r7, #0\n"                                                                               \
+                         "ldmia r0, {r4, r5, r6, r7}\n"                                                                 \
                          "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1]\n", "ldr r9, [r1, r0]\n")               \
                              "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1, r0, lsl #1]\nadd r1, r1, r3\n",     \
                                                               "ldr r9, [r1]\n") "ldr r0, [sp, #40]\n" DNNCC_PAIR(      \
@@ -297,7 +288,7 @@ DNNCC_DW_3X3(dnncc_dw_3x3_i8, int8_t, "sxtb16")
     DNNCC_KERNEL void name(int32_t *acc, const type *x, const int8_t *w, int32_t row, int32_t col) {                   \
         int32_t c, t;                                                                                                  \
         for (c = 0; c < 4; ++c) {                                                                                      \
-            int32_t sum = 0;                                                                                           \
+            int32_t sum = acc[c];                                                                                          \
             for (t = 0; t < 9; ++t) {                                                                                  \
                 sum += x[(t / 3) * row + (t % 3) * col + c] * w[(t / 2) * 8 + (c / 2) * 4 + (t % 2) * 2 + c % 2];      \
             }                                                                                                          \

@@ -24,10 +24,13 @@ def extern_pure(dtype: str, function: str, *arguments: Any) -> Any:
 def requantize_expr(x: Any, multiplier: Any, shift: int, lo: int, hi: int, dtype: str) -> Any:
     """``clamp((x * multiplier + 2^(shift-1)) >> shift, lo, hi)``, exact, in the cheapest form that cannot overflow.
 
-    Three forms, the same bits: 32-bit arithmetic where the operands' ranges prove that it suffices; the rounding
-    high multiplication (SMMULR) for a shift of 32; a 64-bit product otherwise.
+    Four forms, the same bits: two shifts for a multiplier of 1; 32-bit arithmetic where the operands' ranges prove
+    that it suffices; the rounding high multiplication (SMMULR) for a shift of 32; a 64-bit product otherwise.
     """
     x32 = x.astype("int32")
+    if isinstance(multiplier, tirx.IntImm) and int(multiplier) == 1 and 2 <= shift < 32:
+        # ((x >> (s-1)) + 1) >> 1 is the same number, and cannot overflow.
+        return clamp_expr(((x32 >> (shift - 1)) + 1) >> 1, lo, hi, dtype)
     bound = _magnitude(x) * (abs(int(multiplier)) if isinstance(multiplier, tirx.IntImm) else 1 << 31)
     rounding = (1 << shift) >> 1
     if bound + rounding <= _I32[1]:

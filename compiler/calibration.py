@@ -1,0 +1,106 @@
+"""Samples for calibration, validation and runs: the X.npz contract, checked completely before anything uses it."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dnncc.errors import CalibrationError, Culprit
+from dnncc.ir.graph import Graph, Value
+from dnncc.ir.types import Array
+
+Samples = dict[str, Array]
+
+_HELP = "the file is an .npz with one float32 array per model input, named as in the model, first axis = samples"
+
+
+def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samples:
+    """Samples for every input of ``graph``.
+
+    Args:
+        source: an .npz file, or the arrays themselves. One array per graph input, under its name; the first axis
+            counts samples; float32, float16 or float64 (converted to float32). A sample has the input's shape without
+            its leading batch axis of 1, or with it: ``[n, 1, 49, 10]`` and ``[n, 1, 1, 49, 10]`` both fit an input
+            ``[1, 1, 49, 10]``.
+        graph: only its inputs are looked at.
+
+    Returns:
+        float32 arrays [n, *shape without the batch axis], in the order of the graph's inputs.
+
+    Raises:
+        CalibrationError: the file is missing or no .npz, or the arrays do not fit, with all that is wrong as culprits.
+    """
+    arrays = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    wanted = {v.name: v for v in graph.inputs}
+    culprits = [Culprit(name, reason="is missing: " + _expected(v)) for name, v in wanted.items() if name not in arrays]
+    known = ", ".join(f"'{name}'" for name in wanted) or "none"
+    culprits += [Culprit(name, reason=f"is no input of the model (inputs: {known})") for name in arrays if name not in wanted]
+    for name, value in wanted.items():
+        if name in arrays:
+            culprits += [Culprit(name, reason=reason) for reason in _problems(np.asarray(arrays[name]), value)]
+    if not culprits:
+        counts = {name: len(arrays[name]) for name in wanted}
+        if len(set(counts.values())) > 1:
+            culprits = [Culprit(name, reason=f"has {count} samples") for name, count in counts.items()]
+    if culprits:
+        where = "the samples" if isinstance(source, Mapping) else str(source)
+        raise CalibrationError(f"{where} do not fit the model '{graph.name}'", culprits, _HELP)
+    return {name: _normal(np.asarray(arrays[name]), value) for name, value in wanted.items()}
+
+
+def synthetic_samples(graph: Graph, count: int, seed: int) -> Samples:
+    """Made-up samples: standard normal noise. They say nothing about the data that the network was trained for.
+
+    Raises:
+        CalibrationError: fewer than one sample asked for.
+    """
+    if count < 1:
+        raise CalibrationError(f"{count} synthetic samples are not enough", help="ask for at least one")
+    generator = np.random.default_rng(seed)
+    return {
+        v.name: generator.standard_normal((count, *_sample_shape(v)), dtype=np.float32) for v in graph.inputs
+    }
+
+
+def _read(path: Path) -> Samples:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise CalibrationError(f"{path} is a single array, not an .npz", help=_HELP)
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise CalibrationError(f"{path} does not exist", help=_HELP) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise CalibrationError(f"{path} is not a readable .npz: {error}", help=_HELP) from error
+
+
+def _sample_shape(value: Value) -> tuple[int, ...]:
+    shape = value.type.shape
+    return shape[1:] if shape[:1] == (1,) else shape
+
+
+def _expected(value: Value) -> str:
+    return f"expected float32 [n{''.join(f', {d}' for d in _sample_shape(value))}]"
+
+
+def _problems(array: Array, value: Value) -> Iterator[str]:
+    shape = _sample_shape(value)
+    if array.dtype.kind != "f":
+        yield f"is {array.dtype}; {_expected(value)}"
+    if array.ndim == 0 or array.shape[1:] not in (shape, value.type.shape):
+        yield f"has the shape {list(array.shape)}; {_expected(value)}"
+    elif len(array) == 0:
+        yield "has no samples"
+    elif array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(array.astype(np.float32).reshape(len(array), -1)).all(axis=1)
+        if not finite.all():
+            bad = np.flatnonzero(~finite)
+            yield f"holds NaN or infinite values in {bad.size} of {len(array)} samples, first in sample {bad[0]}"
+
+
+def _normal(array: Array, value: Value) -> Array:
+    return np.ascontiguousarray(array, np.float32).reshape(len(array), *_sample_shape(value))

@@ -1,0 +1,36 @@
+"""Addition."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
+from dnncc.ir.types import Array
+from dnncc.ops.elementwise import Binary
+
+if TYPE_CHECKING:
+    from dnncc.ir.graph import Value
+
+
+@dataclass(frozen=True)
+class Add(Binary):
+    """``y = a + b``, broadcast. Operands: both f32, or both i32 (i64 for shapes)."""
+
+    name: ClassVar[str] = "add"
+
+    def apply(self, a: Array, b: Array) -> Array:
+        result: Array = a + b
+        return result
+
+    def expr(self, a: Any, b: Any) -> Any:
+        return a + b
+
+
+@onnx_op("Add", "Sum")
+def import_add(g: Importer, node: OnnxNode) -> Value:
+    terms = [node.value(i) for i in range(node.n_inputs if node.op_type == "Sum" else 2)]
+    if not terms:
+        raise node.invalid("Sum without operands")
+    return functools.reduce(lambda a, b: g.emit(Add(), [a, b]), terms)

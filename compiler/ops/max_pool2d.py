@@ -1,0 +1,49 @@
+"""Maximum over windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
+from dnncc.ir.types import Array, DType
+from dnncc.ops.pool2d import Pool2d, emit_pool, import_pool, spatial_operand, sum_pads
+
+if TYPE_CHECKING:
+    from dnncc.ir.graph import Value
+
+
+@dataclass(frozen=True)
+class MaxPool2d(Pool2d):
+    """``y[n,i,j,c]`` = the largest x[n,h,w,c] under window (i, j), of x's type and scale."""
+
+    name: ClassVar[str] = "max_pool2d"
+    dtypes: ClassVar[frozenset[DType]] = frozenset({DType.F32, DType.I8, DType.U8, DType.I16, DType.I32})
+
+    def reference(self, *inputs: Array) -> Sequence[Array]:
+        (x,) = inputs
+        lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+        return [self.taps(x, lowest).max(axis=(3, 4))]
+
+    def te(self, *inputs: Any) -> Any:
+        from dnncc.targets.lowering.api import te
+
+        (x,) = inputs
+        shape, axes, tap = self.te_taps(x, te.min_value(x.dtype).value)
+        return te.compute(shape, lambda *i: te.max(tap(*i), axis=axes), name="max_pool")
+
+
+@onnx_op("MaxPool")
+def import_max_pool(g: Importer, node: OnnxNode) -> Value:
+    node.ignore("storage_order")  # the order of the indices that the optional second output would hold
+    x, kernel, window, beyond = import_pool(node)
+    op = MaxPool2d(kernel, window.strides, sum_pads(window.pads, beyond), window.dilations)
+    return emit_pool(g, op, x)
+
+
+@onnx_op("GlobalMaxPool")
+def import_global_max_pool(g: Importer, node: OnnxNode) -> Value:
+    x, spatial = spatial_operand(node)
+    return emit_pool(g, MaxPool2d(spatial), x)

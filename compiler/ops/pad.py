@@ -1,0 +1,84 @@
+"""Padding with a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
+from dnncc.ir.types import Array, TensorType
+from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.clip import fits
+from dnncc.ops.window import te_pad
+
+if TYPE_CHECKING:
+    from dnncc.ir.graph import Value
+
+
+@dataclass(frozen=True)
+class Pad(Op):
+    """x with ``value`` around it, of x's type and scale.
+
+    Attributes:
+        pads: (before, after) for each axis.
+        value: in x's own units; an integer that x's type can hold where x is of an integer type.
+    """
+
+    name: ClassVar[str] = "pad"
+    pads: tuple[tuple[int, int], ...] = ()
+    value: int | float = 0
+
+    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
+        (x,) = inputs
+        if len(self.pads) != x.rank or any(before < 0 or after < 0 for before, after in self.pads):
+            raise TypeMismatchError(f"pads {self.pads} do not fit {x}")
+        if x.dtype.is_integer and not fits(self.value, x.dtype):
+            raise TypeMismatchError(f"padding value {self.value} is no {x.dtype.value}")
+        padded = zip(x.shape, self.pads, strict=True)
+        return [x.with_shape(tuple(before + size + after for size, (before, after) in padded))]
+
+    def reference(self, *inputs: Array) -> Sequence[Array]:
+        (x,) = inputs
+        return [np.pad(x, self.pads, constant_values=self.value)]
+
+    def te(self, *inputs: Any) -> Any:
+        from dnncc.targets.lowering.api import te
+
+        (x,) = inputs
+        y = te_pad(x, self.pads, self.value)
+        return te.compute(x.shape, lambda *i: x[i], name="padded") if y is x else y
+
+
+@onnx_op("Pad")
+def import_pad(g: Importer, node: OnnxNode) -> Value:
+    x = node.value(0)
+    mode = node.string("mode", "constant")
+    if mode != "constant":
+        raise node.unsupported(f"mode '{mode}' (supported: constant)")
+    if node.opset >= 11:
+        amounts = tuple(int(p) for p in node.array(1).reshape(-1))
+        given = node.optional_array(2)
+        chosen = node.optional_array(3)
+        axes = (
+            range(x.type.rank)
+            if chosen is None
+            else [node.axis(int(a), x.type.rank) for a in chosen.reshape(-1)]
+        )
+    else:
+        amounts = node.ints("pads")
+        given = np.float32(node.float("value", 0.0))
+        axes = range(x.type.rank)
+    if len(amounts) != 2 * len(axes) or len(set(axes)) != len(axes):
+        raise node.invalid(f"pads {amounts} for axes {tuple(axes)}")
+    if any(amount < 0 for amount in amounts):
+        raise node.unsupported(f"negative pads {amounts} (crop with Slice instead)")
+    if given is not None and np.size(given) != 1:
+        raise node.invalid(f"a padding value of shape {np.shape(given)}")
+    pads = [(0, 0)] * x.type.rank
+    for i, axis in enumerate(axes):
+        pads[axis] = (amounts[i], amounts[i + len(axes)])
+    if not any(amounts):
+        return x
+    return g.emit(Pad(tuple(pads), 0 if given is None else np.reshape(given, ()).item()), [x])

@@ -1,0 +1,70 @@
+"""From float32 to integers, at the border of a quantized graph whose caller wants to pass floats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dnncc.ir.types import Array, DType, Quantization, TensorType
+from dnncc.ops.base import Op, TypeMismatchError
+
+
+@dataclass(frozen=True)
+class Quantize(Op):
+    """``y = floor(clamp(x * inverse, lo, hi) + 0.5)`` in float32 arithmetic; not-a-number becomes lo.
+
+    ``inverse = float32(1 / scale)``; lo, hi are the ends of ``dtype``. The sum is formed as
+    ``trunc(t + (0.5 - lo)) + lo``, so that the generated C needs no floor, and each step rounds once, in float32.
+
+    Operands: x f32.
+
+    Attributes:
+        dtype: i8 or u8.
+        scale: positive; what one step stands for.
+    """
+
+    name: ClassVar[str] = "quantize"
+    elementwise: ClassVar[bool] = True
+    dtype: DType = DType.I8
+    scale: float = 1.0
+
+    @property
+    def inverse(self) -> np.float32:
+        return np.float32(1.0 / self.scale)
+
+    def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
+        (x,) = inputs
+        if x.dtype is not DType.F32 or self.dtype not in (DType.I8, DType.U8):
+            raise TypeMismatchError(f"quantize turns f32 into i8 or u8; got {x} and {self.dtype.value}")
+        if not (self.scale > 0.0 and 0.0 < self.inverse < np.inf):
+            raise TypeMismatchError(f"quantize needs a positive scale within float32's range, not {self.scale}")
+        return [TensorType(self.dtype, x.shape, Quantization.per_tensor(self.scale))]
+
+    def reference(self, *inputs: Array) -> Sequence[Array]:
+        (x,) = inputs
+        lo, hi = np.float32(self.dtype.min), np.float32(self.dtype.max)
+        with np.errstate(over="ignore", invalid="ignore"):
+            t = x * self.inverse
+        # Comparisons written so that not-a-number takes the lower end, as the C does.
+        t = np.where(t > lo, t, lo)
+        t = np.where(t < hi, t, hi)
+        whole = (t + (np.float32(0.5) - lo)).astype(np.int32) + self.dtype.min
+        return [whole.astype(self.dtype.numpy)]
+
+    def te(self, *inputs: Any) -> Any:
+        from dnncc.targets.lowering.api import const, te, tirx
+
+        (x,) = inputs
+        lo, hi = const(float(self.dtype.min), "float32"), const(float(self.dtype.max), "float32")
+
+        def element(*i: Any) -> Any:
+            t = x[i] * const(float(self.inverse), "float32")
+            t = tirx.Select(t > lo, t, lo)
+            t = tirx.Select(t < hi, t, hi)
+            whole = (t + const(0.5 - self.dtype.min, "float32")).astype("int32") + const(self.dtype.min, "int32")
+            return whole.astype(self.dtype.numpy.name)
+
+        return te.compute(x.shape, element, name="quantize")

@@ -1,0 +1,34 @@
+"""Rectifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
+from dnncc.ir.types import Array
+from dnncc.ops.elementwise import Unary
+
+if TYPE_CHECKING:
+    from dnncc.ir.graph import Value
+
+
+@dataclass(frozen=True)
+class Relu(Unary):
+    """``y = max(x, 0)``. Operand: f32, or integers whose zero point is 0."""
+
+    name: ClassVar[str] = "relu"
+
+    def apply(self, x: Array) -> Array:
+        return np.maximum(x, x.dtype.type(0))
+
+    def expr(self, x: Any) -> Any:
+        from dnncc.targets.lowering.api import const, te
+
+        return te.max(x, const(0, str(x.ty.dtype)))
+
+
+@onnx_op("Relu")
+def import_relu(g: Importer, node: OnnxNode) -> Value:
+    return g.emit(Relu(), [node.value(0)])

@@ -1,0 +1,32 @@
+"""Subtraction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
+from dnncc.ir.types import Array
+from dnncc.ops.elementwise import Binary
+
+if TYPE_CHECKING:
+    from dnncc.ir.graph import Value
+
+
+@dataclass(frozen=True)
+class Sub(Binary):
+    """``y = a - b``, broadcast. Operands: both f32, or both i32 (i64 for shapes)."""
+
+    name: ClassVar[str] = "sub"
+
+    def apply(self, a: Array, b: Array) -> Array:
+        result: Array = a - b
+        return result
+
+    def expr(self, a: Any, b: Any) -> Any:
+        return a - b
+
+
+@onnx_op("Sub")
+def import_sub(g: Importer, node: OnnxNode) -> Value:
+    return g.emit(Sub(), [node.value(0), node.value(1)])

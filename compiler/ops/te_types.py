@@ -1,0 +1,24 @@
+"""Between TVM tensors and the IR's types, without importing TVM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from dnncc.ir.types import DType, TensorType
+
+
+def shape_of(tensor: Any) -> tuple[int, ...]:
+    """The static shape of a ``te.Tensor``."""
+    return tuple(int(d) for d in tensor.shape)
+
+
+def type_of(tensor: Any) -> TensorType:
+    """The IR type of a ``te.Tensor``."""
+    return TensorType(DType.of(np.empty(0, str(tensor.dtype))), shape_of(tensor))
+
+
+def broadcast_index(tensor: Any, index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where ``tensor``, broadcast as numpy does, has the element that belongs to ``index`` of the result."""
+    shape = shape_of(tensor)
+    return tuple(i if d != 1 else 0 for i, d in zip(index[len(index) - len(shape) :], shape, strict=True))

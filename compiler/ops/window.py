@@ -1,0 +1,157 @@
+"""Sliding windows over [N,H,W,C]: output sizes, padding, and how ONNX spells them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from dnncc.frontends.onnx_registry import OnnxNode
+from dnncc.ir.types import Array
+from dnncc.ops.base import TypeMismatchError
+from dnncc.ops.te_types import shape_of
+
+Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel moves over an image.
+
+    Attributes:
+        strides: (vertical, horizontal) step.
+        pads: elements added around the image: (top, left, bottom, right).
+        dilations: (vertical, horizontal) distance of two taps.
+    """
+
+    strides: Pair = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    dilations: Pair = (1, 1)
+
+    def output(self, spatial: Pair, kernel: Pair) -> Pair:
+        """Output height and width; TypeMismatchError for a window that makes no sense or fits nowhere."""
+        if min(*self.strides, *self.dilations, *kernel) < 1 or min(self.pads) < 0:
+            raise TypeMismatchError(
+                f"kernel {kernel}, strides {self.strides} and dilations {self.dilations} must be positive "
+                f"and pads {self.pads} not negative"
+            )
+        top, left, bottom, right = self.pads
+        height = (spatial[0] + top + bottom - self.extent(kernel)[0]) // self.strides[0] + 1
+        width = (spatial[1] + left + right - self.extent(kernel)[1]) // self.strides[1] + 1
+        if height < 1 or width < 1:
+            raise TypeMismatchError(f"empty output: kernel {kernel} on {spatial} with pads {self.pads}")
+        return height, width
+
+    def extent(self, kernel: Pair) -> Pair:
+        """Height and width that a dilated kernel covers."""
+        return self.dilations[0] * (kernel[0] - 1) + 1, self.dilations[1] * (kernel[1] - 1) + 1
+
+    def meets_image(self, spatial: Pair, kernel: Pair) -> bool:
+        """Whether every window is sure to have a tap inside the image, not only in the padding."""
+        output = self.output(spatial, kernel)
+        for axis in (0, 1):
+            if not self.pads[axis] and not self.pads[axis + 2]:
+                continue
+            reaches = self.extent(kernel)[axis] > self.pads[axis]
+            starts = (output[axis] - 1) * self.strides[axis] < self.pads[axis] + spatial[axis]
+            # Taps further apart than the image is large could step over it.
+            if not reaches or not starts or self.dilations[axis] > spatial[axis]:
+                return False
+        return True
+
+    def counts(self, spatial: Pair, kernel: Pair) -> Array:
+        """i64 [OH, OW]: how many taps of each window lie inside the image."""
+        ones = padded(np.ones((1, *spatial, 1), np.int64), self.pads)
+        inside: Array = windows(ones, kernel, self.strides, self.dilations).sum(axis=(3, 4, 5))[0]
+        return inside
+
+
+def padded(x: Array, pads: Pads, value: float = 0) -> Array:
+    """[N,H,W,C] with ``value`` around it; pads = (top, left, bottom, right)."""
+    top, left, bottom, right = pads
+    if not any(pads):
+        return x
+    return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=value)
+
+
+def windows(x: Array, kernel: Sequence[int], strides: Pair, dilations: Pair) -> Array:
+    """A view [N,OH,OW,KH,KW,C] of the taps of each window of a padded [N,H,W,C]."""
+    extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True))
+    every = np.lib.stride_tricks.sliding_window_view(x, extent, axis=(1, 2))
+    return every[:, :: strides[0], :: strides[1], :, :: dilations[0], :: dilations[1]].transpose(
+        0, 1, 2, 4, 5, 3
+    )
+
+
+def te_padded(x: Any, pads: Pads, value: float = 0) -> Any:
+    """``padded`` as a tensor expression."""
+    top, left, bottom, right = pads
+    return te_pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), value)
+
+
+def te_pad(x: Any, pads: Sequence[Pair], value: float = 0) -> Any:
+    """Tensor expression of ``x`` with ``value`` around it; pads = (before, after) for each axis."""
+    from dnncc.targets.lowering.api import const, te
+
+    if not any(before or after for before, after in pads):
+        return x
+    shape = shape_of(x)
+
+    def element(*index: Any) -> Any:
+        inside = []
+        source = []
+        for i, size, (before, after) in zip(index, shape, pads, strict=True):
+            source.append(i - before if before else i)
+            if before:
+                inside.append(i >= before)
+            if after:
+                inside.append(i < before + size)
+        return te.if_then_else(te.all(*inside), x[tuple(source)], const(value, str(x.dtype)))
+
+    outer = tuple(before + size + after for size, (before, after) in zip(shape, pads, strict=True))
+    return te.compute(outer, element, name="padded")
+
+
+def import_window(node: OnnxNode, spatial_in: Sequence[int], kernel: Sequence[int]) -> Window:
+    """Strides, pads (auto_pad resolved) and dilations of a two-dimensional ONNX Conv or pool.
+
+    Args:
+        spatial_in: height and width of the input.
+        kernel: height and width of the kernel; an attribute ``kernel_shape`` must agree.
+    """
+    if node.has("kernel_shape") and node.ints("kernel_shape") != tuple(kernel):
+        raise node.invalid(f"kernel_shape {node.ints('kernel_shape')} but the weights are {tuple(kernel)}")
+    strides = _pair(node, "strides")
+    dilations = _pair(node, "dilations")
+    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
+    auto_pad = node.string("auto_pad", "NOTSET")
+    explicit = node.ints("pads", (0, 0, 0, 0))
+    if auto_pad == "NOTSET":
+        if len(explicit) != 4:
+            raise node.invalid(f"pads {explicit} of a two-dimensional window")
+        if min(explicit) < 0:
+            raise node.unsupported(f"negative pads {explicit}")
+        pads = (explicit[0], explicit[1], explicit[2], explicit[3])
+    elif auto_pad == "VALID":
+        pads = (0, 0, 0, 0)
+    elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        # The output is ceil(input / stride); an odd element goes to the end (UPPER) or to the beginning.
+        wanted = [-(-size // s) for size, s in zip(spatial_in, strides, strict=True)]
+        sizes = zip(spatial_in, strides, extent, wanted, strict=True)
+        total = [max((out - 1) * s + e - size, 0) for size, s, e, out in sizes]
+        less = [t // 2 for t in total]
+        more = [t - t // 2 for t in total]
+        first, last = (less, more) if auto_pad == "SAME_UPPER" else (more, less)
+        pads = (first[0], first[1], last[0], last[1])
+    else:
+        raise node.invalid(f"auto_pad '{auto_pad}'")
+    return Window(strides, pads, dilations)
+
+
+def _pair(node: OnnxNode, name: str) -> Pair:
+    values = node.ints(name, (1, 1))
+    if len(values) != 2 or min(values) < 1:
+        raise node.invalid(f"{name} {values} of a two-dimensional window")
+    return values[0], values[1]

@@ -1,0 +1,114 @@
+"""Grouping: every node that does work ends in a ``fused`` node, which becomes one kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.ops.fused import Fused
+from dnncc.passes.base import Pass
+
+_PROLOGUES = ("pad", "transpose")
+_WINDOWED = ("conv2d", "max_pool2d", "average_pool2d", "sum_pool2d")
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Nodes that pass a value to one another, and to nobody else, become one kernel:
+
+    - an anchor (any operator that is not elementwise) with the elementwise operators after it;
+    - of two anchors whose results meet, the one executed later takes the meeting point and what follows;
+    - elementwise operators without an anchor with each other, and with the group that they lead to;
+    - a pad or transpose with the conv2d or pool after it.
+
+    Constants move into the bodies. Views stay as they are. A group is executed where its last node was.
+    """
+
+    name: ClassVar[str] = "fuse"
+
+    def run(self, graph: Graph) -> None:
+        groups = _groups(graph)
+        nodes: list[Node] = []
+        for node in graph.nodes:
+            group = groups.get(node)
+            if group is None:
+                nodes.append(node)
+            elif node is group.nodes[-1]:
+                nodes.append(_fused(group))
+        graph.nodes = nodes
+
+
+@dataclass(eq=False)
+class _Group:
+    """Nodes in execution order. Each but the last gives its only output to one other: they form a tree."""
+
+    nodes: list[Node]
+    anchor: Node | None
+
+    @property
+    def main(self) -> Node:
+        """What the group is named after."""
+        return self.anchor or self.nodes[-1]
+
+
+def _groups(graph: Graph) -> dict[Node, _Group]:
+    """The group of every node that is neither a view nor fused already."""
+    position = {node: i for i, node in enumerate(graph.nodes)}
+    producers, users, outputs = graph.producers(), graph.uses(), set(graph.outputs)
+    groups: dict[Node, _Group] = {}
+
+    def feeders(node: Node) -> list[_Group]:
+        """The groups whose result only ``node`` reads, so that it may join them; the latest first."""
+        found: dict[_Group, None] = {}
+        for value in node.inputs:
+            producer = producers.get(value)
+            if producer in groups and value not in outputs and all(user is node for user in users[value]):
+                if node.op.elementwise:
+                    # A smaller operand would be computed again for each element that it broadcasts to.
+                    joins = len(producer.outputs) == 1 and value.type.shape == node.output.type.shape
+                else:
+                    prologue = producer.op.name in _PROLOGUES and value is node.inputs[0]
+                    joins = prologue and node.op.name in _WINDOWED
+                if joins:
+                    found[groups[producer]] = None
+        return sorted(found, key=lambda group: position[group.main], reverse=True)
+
+    for node in graph.nodes:
+        if node.op.is_view or isinstance(node.op, Fused):
+            continue
+        group = _Group([node], None if node.op.elementwise else node)
+        for feeder in feeders(node):
+            if node.op.elementwise and group.anchor is not None and feeder.anchor is not None:
+                continue
+            group.nodes += feeder.nodes
+            group.anchor = group.anchor or feeder.anchor
+        group.nodes.sort(key=position.__getitem__)
+        groups.update(dict.fromkeys(group.nodes, group))
+    return groups
+
+
+def _fused(group: _Group) -> Node:
+    """The node that stands for the group; it defines the very values that the last node defined."""
+    body = Graph(group.main.name)
+    copies: dict[Value, Value] = {}
+    operands: list[Value] = []
+
+    def inside(value: Value) -> Value:
+        if value not in copies:
+            if isinstance(value, Const):
+                copies[value] = Const(value.name, value.type, value.data)
+            else:
+                copies[value] = Value(value.name, value.type)
+                body.inputs.append(copies[value])
+                operands.append(value)
+        return copies[value]
+
+    for node in group.nodes:
+        inputs = [inside(v) for v in node.inputs]
+        for value in node.outputs:
+            copies[value] = Value(value.name, value.type)
+        body.nodes.append(Node(node.op, inputs, [copies[v] for v in node.outputs], node.name))
+    last = group.nodes[-1]
+    body.outputs = [copies[v] for v in last.outputs]
+    return Node(Fused(body), operands, last.outputs, group.main.name)

@@ -1,0 +1,84 @@
+"""What the float graph does on the calibration samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnncc.errors import CalibrationError
+from dnncc.interpreter import interpret
+from dnncc.ir.graph import Graph, Node, Value
+from dnncc.ir.types import Array
+from dnncc.passes.quantize.histogram import Histogram
+from dnncc.passes.quantize.plan import Plan
+
+Samples = Mapping[str, Array]
+"""One array per graph input, by name; the first axis counts samples, the rest is the input's shape without its batch."""
+
+SUMS = ("conv2d", "linear")
+"""Operators whose biases can be corrected."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What was seen of each value that decides a grid.
+
+    Attributes:
+        histograms: by float value: graph inputs and ends of chains.
+        means: by the float value of a convolution or matrix product: its mean per channel, float64.
+        count: how many samples.
+    """
+
+    histograms: Mapping[Value, Histogram]
+    means: Mapping[Value, Array]
+    count: int
+
+    def histogram(self, value: Value) -> Histogram:
+        return self.histograms[value]
+
+
+def arguments(graph: Graph, samples: Samples, index: int) -> list[Array]:
+    """The graph's inputs for one sample, with the batch axis that the graph has."""
+    return [np.ascontiguousarray(samples[v.name][index]).reshape(v.type.shape) for v in graph.inputs]
+
+
+def sample_count(samples: Samples) -> int:
+    """How many samples there are; CalibrationError if none."""
+    count = min((len(a) for a in samples.values()), default=0)
+    if count == 0:
+        raise CalibrationError("there are no calibration samples")
+    return count
+
+
+def calibrate(graph: Graph, samples: Samples) -> Statistics:
+    """Run the float ``graph`` on every sample and keep histograms and channel means.
+
+    Raises:
+        CalibrationError: no samples, or a value that is not finite (the message names the node).
+    """
+    plan = Plan(graph)
+    values = [*graph.inputs, *(v for n in graph.nodes for v in n.outputs)]
+    histograms = {plan.chain(v).end: Histogram() for v in values} | {v: Histogram() for v in graph.inputs}
+    sums: dict[Value, Array] = {}
+    count = sample_count(samples)
+
+    def observe(node: Node, results: Sequence[Array]) -> None:
+        for value, array in zip(node.outputs, results, strict=True):
+            if value in histograms:
+                histograms[value].add(array)
+                if not np.isfinite(histograms[value].largest):
+                    raise CalibrationError(f"node '{node.name}' gives a value that is not finite on a calibration sample")
+            if node.op.name in SUMS:
+                total = array.reshape(-1, array.shape[-1]).mean(axis=0, dtype=np.float64)
+                sums[value] = sums[value] + total if value in sums else total
+
+    for index in range(count):
+        inputs = arguments(graph, samples, index)
+        for value, array in zip(graph.inputs, inputs, strict=True):
+            histograms[value].add(array)
+        interpret(graph, inputs, observe)
+    return Statistics(histograms, {v: total / count for v, total in sums.items()}, count)
+
+

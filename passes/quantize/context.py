@@ -1,0 +1,269 @@
+"""What an operator's ``to_integer`` builds its integer form with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnncc.errors import Culprit, QuantizationError
+from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.ir.types import Array, DType, Quantization, TensorType
+from dnncc.ops.base import Op
+from dnncc.ops.requantize import Requantize
+from dnncc.passes.quantize.calibrate import Statistics
+from dnncc.passes.quantize.dyadic import dyadic
+from dnncc.passes.quantize.intervals import Interval, interval_of, node_ranges
+from dnncc.passes.quantize.observers import OBSERVERS
+from dnncc.passes.quantize.options import QuantizeOptions
+from dnncc.passes.quantize.plan import Chain, Plan
+from dnncc.passes.quantize.weights import quantize_linear
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The integers that stand for a tensor: ``scale * {lo, ..., hi}``."""
+
+    dtype: DType
+    scale: float
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True)
+class Correctable:
+    """A sum whose bias may be corrected.
+
+    Attributes:
+        node: the integer node; its third operand is the bias.
+        source: the float value that the sum stands for.
+        scale: float64 [O]: what one step of the accumulator stands for.
+    """
+
+    node: Node
+    source: Value
+    scale: Array
+
+
+class QuantizeContext:
+    """Builds the integer graph node by node.
+
+    For each value of the float graph there is an integer value. It is either an *activation* (8 bits, one scale) or,
+    if a single operator reads it, possibly a *raw* sum (i32 with a scale per tensor, channel or position), which its
+    reader requantizes as it needs.
+
+    Attributes:
+        graph: where the integer values' names come from.
+        nodes: the integer nodes so far, in order.
+        plan: the structure of the float graph.
+        integers: what stands for each float value, in the order of the float graph.
+        correctable: sums that bias correction may look at, in order.
+        raised: names of nodes and how many of their channels have coarser weights than asked for.
+    """
+
+    def __init__(self, graph: Graph, statistics: Statistics, options: QuantizeOptions) -> None:
+        self.graph = graph
+        self.options = options
+        self.plan = Plan(graph)
+        self.nodes: list[Node] = []
+        self.correctable: list[Correctable] = []
+        self.raised: dict[str, int] = {}
+        self._statistics = statistics
+        self._observer = OBSERVERS[options.observer]
+        self.integers: dict[Value, Value] = {}
+        self._scales: dict[Value, Array] = {}
+        self._intervals: dict[Value, Interval] = {}
+        self._grids: dict[Value, Grid] = {}
+
+    # -- grids -------------------------------------------------------------------------------------------------------
+
+    def grid_of(self, value: Value) -> Grid:
+        """The 8-bit grid on which the float ``value`` is stored when it comes from a sum."""
+        if value not in self._grids:
+            self._grids[value] = self._decide(value)
+        return self._grids[value]
+
+    def scale_of(self, value: Value) -> float:
+        """The scale of ``grid_of(value)``."""
+        return self.grid_of(value).scale
+
+    def largest(self, value: Value) -> float:
+        """The largest magnitude of the end of ``value``'s chain on the calibration samples."""
+        return self._statistics.histogram(self.plan.chain(value).end).largest
+
+    def _decide(self, value: Value) -> Grid:
+        given = value in self.graph.inputs
+        chain = Chain(value) if given else self.plan.chain(value)
+        end = chain.end
+        border = end in self.plan.outputs and not self.plan.uses.get(end)
+        unsigned = (chain.low >= 0.0 or self.plan.non_negative(end)) and not border
+        dtype = DType.U8 if unsigned else DType.I8
+        bits = 8 if border or given else self.options.activations
+        lo, hi = (0, (1 << bits) - 1) if unsigned else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+        scale = self._observer(self._statistics.histogram(end), lo, hi)
+        # int() after clipping: a bound may be infinite.
+        low, high = (int(np.clip(np.rint(bound / scale), lo, hi)) for bound in (chain.low, chain.high))
+        return Grid(dtype, scale, max(lo, low), min(hi, high))
+
+    # -- what stands for a float value ---------------------------------------------------------------------------------
+
+    def bind(self, value: Value, integer: Value) -> None:
+        """Let ``integer`` stand for the float ``value`` from now on; sums with several readers are requantized at once."""
+        self.integers[value] = integer
+        if self.is_raw(integer) and self.plan.reader(value) is None:
+            self.activation(value)
+
+    def integer(self, value: Value) -> Value:
+        """What stands for the float ``value`` now: an activation, or a raw sum that only one operator reads."""
+        if value not in self.integers and isinstance(value, Const):
+            self.integers[value] = self.constant(value, self._constant_grid(value))
+        return self.integers[value]
+
+    def activation(self, value: Value) -> Value:
+        """The 8-bit tensor that stands for ``value``; requantizes a raw sum to ``grid_of(value)``."""
+        integer = self.integer(value)
+        if self.is_raw(integer):
+            integer = self.requantize(integer, self.grid_of(value), value.name)
+            self.integers[value] = integer
+        return integer
+
+    def signed(self, value: Value) -> Value:
+        """``activation``, as an i8."""
+        integer = self.activation(value)
+        if integer.type.dtype is DType.I8:
+            return integer
+        high = self.interval(integer).max
+        scale = integer.type.scale * max(high, 1) / DType.I8.max
+        return self.requantize(integer, Grid(DType.I8, scale, DType.I8.min, DType.I8.max), value.name)
+
+    def on_grid(self, value: Value, grid: Grid) -> Value:
+        """``value`` on the grid of a common scale: as it is, or requantized once."""
+        if isinstance(value, Const):
+            return self.constant(value, grid)
+        integer = self.integer(value)
+        if not self.is_raw(integer) and integer.type.dtype is grid.dtype and integer.type.scale == grid.scale:
+            return integer
+        return self.requantize(integer, grid, value.name)
+
+    def is_raw(self, integer: Value) -> bool:
+        return integer.type.dtype is DType.I32
+
+    def steps(self, integer: Value) -> Array:
+        """What one step of an integer value stands for: float64, broadcast against its shape."""
+        found = self._scales.get(integer)
+        return np.float64(integer.type.scale) if found is None else found
+
+    def interval(self, integer: Value) -> Interval:
+        """Which integers the value can be."""
+        return interval_of(integer, self._intervals)
+
+    def _constant_grid(self, value: Const) -> Grid:
+        lo, hi = DType.I8.min, DType.I8.max
+        largest = float(np.abs(value.data).max()) if value.data.size else 0.0
+        return Grid(DType.I8, largest / hi if largest > 0.0 else 1.0, lo, hi)
+
+    # -- building ------------------------------------------------------------------------------------------------------
+
+    def constant(self, value: Const, grid: Grid) -> Const:
+        """A float constant rounded to ``grid``."""
+        data = np.clip(np.rint(value.data.astype(np.float64) / grid.scale), grid.lo, grid.hi)
+        quantization = Quantization.per_tensor(grid.scale)
+        return self.graph.const(value.name, data.astype(grid.dtype.numpy), quantization)
+
+    def emit(
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        name: str,
+        scale: Array | float | None = None,
+        after: Value | None = None,
+    ) -> Value:
+        """Add a node.
+
+        Args:
+            name: the float node's name; what is reported is found under it.
+            scale: what one step of the output stands for; one number per tensor, or an array for a raw sum.
+            after: place the node right after the one that makes this value, not at the end.
+
+        Returns:
+            The output, with its interval known.
+        """
+        (inferred,) = op.infer(*(v.type for v in inputs))
+        steps = None if scale is None else np.asarray(scale, np.float64)
+        per_tensor = None if steps is None or steps.size != 1 else Quantization.per_tensor(steps.item())
+        node = self.graph.make(op, inputs, name, [TensorType(inferred.dtype, inferred.shape, per_tensor)])
+        self.nodes.insert(len(self.nodes) if after is None else self.position(after) + 1, node)
+        output = node.output
+        ranges = node_ranges(node, self._intervals)
+        self._intervals[output] = ranges.output
+        if steps is not None and per_tensor is None:
+            self._scales[output] = steps
+        for interval in (ranges.output, ranges.partial):
+            if interval is not None and output.type.dtype is DType.I32 and not interval.fits(DType.I32):
+                raise self.failure(name, op.name, f"a sum could reach [{interval.min}, {interval.max}], beyond 32 bits")
+        return output
+
+    def requantize(self, integer: Value, grid: Grid, name: str) -> Value:
+        """``integer`` on another grid."""
+        return self.rescale(integer, self.steps(integer) / grid.scale, grid, name)
+
+    def rescale(self, integer: Value, ratio: Array, grid: Grid, name: str) -> Value:
+        """``integer * ratio`` clamped to ``grid``: one dyadic multiplication; ``ratio`` broadcasts against the value.
+
+        It is placed right after a raw sum, so that 32 bits need not be stored, and at the end otherwise.
+        """
+        try:
+            found = dyadic(_squeezed(ratio), narrow=integer.type.dtype in (DType.I8, DType.U8))
+        except OverflowError as error:
+            raise self.failure(name, "requantize", str(error)) from error
+        whole = (grid.dtype.min, grid.dtype.max) == (grid.lo, grid.hi)
+        op = Requantize(grid.dtype, found.shift, lo=None if whole else grid.lo, hi=None if whole else grid.hi)
+        multiplier = self.graph.const(f"{name}.multiplier", found.multiplier)
+        after = integer if self.is_raw(integer) else None
+        return self.emit(op, [integer, multiplier], name, grid.scale, after)
+
+    def failure(self, name: str, op: str, reason: str) -> QuantizationError:
+        """The error for a node that cannot become integer."""
+        return QuantizationError(f"'{self.graph.name}' cannot be quantized", [Culprit(name, op, reason)])
+
+    # -- forms that several operators share -----------------------------------------------------------------------------
+
+    def linear(self, node: Node, channel_axis: int) -> Value | None:
+        """A sum of products with constant weights [O, ...] and bias [O]: raw, one scale per output channel.
+
+        Args:
+            channel_axis: the weights' output channel axis; 0.
+        """
+        x, w, b = node.inputs
+        if channel_axis != 0 or not (isinstance(w, Const) and isinstance(b, Const)):
+            return None
+        if not (np.isfinite(w.data).all() and np.isfinite(b.data).all()):
+            raise self.failure(node.name, node.op.name, "its weights are not finite")
+        source = self.activation(x)
+        scale = source.type.scale
+        found = quantize_linear(
+            w.data, b.data, self.options.weights, scale, self.scale_of(node.output), self.interval(source)
+        )
+        if found.raised:
+            self.raised[node.name] = len(found.raised)
+        weights = self.graph.const(w.name, found.weights, Quantization(tuple(found.scale.tolist()), 0))
+        bias = self.graph.const(b.name, found.bias)
+        y = self.emit(node.op, [source, weights, bias], node.name, found.scale * scale)
+        self.correctable.append(Correctable(self.nodes[self.position(y)], node.output, found.scale * scale))
+        return y
+
+    def same_scale(self, node: Node) -> Value:
+        """An operator that moves or selects elements: its only operand's grid stays."""
+        x = self.activation(node.inputs[0])
+        return self.emit(node.op, [x], node.name, x.type.scale)
+
+    def position(self, integer: Value) -> int:
+        """Where in ``nodes`` a value is made; -1 for an input or a constant."""
+        return next((i for i in range(len(self.nodes) - 1, -1, -1) if integer in self.nodes[i].outputs), -1)
+
+
+def _squeezed(ratio: Array) -> Array:
+    """One number for a ratio that is the same everywhere."""
+    ratio = np.asarray(ratio, np.float64)
+    return ratio.reshape(-1)[0].reshape(()) if ratio.size and np.all(ratio == ratio.flat[0]) else ratio

@@ -1,0 +1,127 @@
+"""Integer forms that several operators share: sums, products, affine maps, clamps."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dnncc.ir.graph import Const, Node, Value
+from dnncc.ir.types import Array, DType
+from dnncc.ops.base import Op
+from dnncc.ops.clip import Clip
+from dnncc.ops.relu import Relu
+from dnncc.passes.quantize.plan import clamp_of
+
+if TYPE_CHECKING:
+    from dnncc.passes.quantize.context import Grid, QuantizeContext
+
+FINE_BITS = (4, 8)
+"""The grid of a sum is 2^4 to 2^8 times finer than that of its result: rounding to it costs 1/32 of a step at most."""
+
+STORED_BITS = 5
+"""The same where an operand is stored as an i16, which then holds 4 times the range of an 8-bit result."""
+
+LIMIT = (1 << 30) - 1
+"""Two operands within it add up without leaving an i32."""
+
+
+def integer_sum(context: QuantizeContext, node: Node) -> Value:
+    """``a + b`` or ``a - b``: both on a common i32 grid, a power of two finer than the result's 8-bit grid.
+
+    Accumulators go straight to that grid, without an 8-bit clamp (HAWQ-V3, section 3.2). If both operands are
+    accumulators, the one that comes first is kept as an i16 until the other is there.
+    """
+    scale = context.scale_of(node.output)
+    integers = [context.integer(v) for v in node.inputs if not isinstance(v, Const)]
+    raw = [i for i in integers if context.is_raw(i)]
+    bits = _fine_bits(max((float((context.steps(i) / scale).max()) for i in raw), default=0.0))
+    stored = None
+    if len(raw) == 2:
+        bits = min(bits, STORED_BITS)
+        stored = min(raw, key=context.position)
+    operands = [_on_fine_grid(context, v, node.name, scale / (1 << bits), stored) for v in node.inputs]
+    return context.emit(node.op, operands, node.name, scale / (1 << bits))
+
+
+def integer_affine(context: QuantizeContext, node: Node, x: Value, gain: Array, offset: Array | None) -> Value:
+    """``x * gain + offset`` with constants that broadcast against x: multipliers, and an i32 constant to add."""
+    from dnncc.ops.add import Add
+
+    integer = context.integer(x)
+    steps = context.steps(integer) * gain.astype(np.float64)
+    if offset is None or not offset.any():
+        return context.rescale(integer, steps / context.scale_of(node.output), context.grid_of(node.output), node.name)
+    scale = context.scale_of(node.output)
+    scale /= 1 << _fine_bits(float(np.abs(steps).max()) / scale if context.is_raw(integer) else 0.0)
+    fine = _fine_grid(context, scale, context.interval(integer).largest * float(np.abs(steps).max()))
+    product = context.rescale(integer, steps / scale, fine, node.name)
+    return context.emit(Add(), [product, _constant(context, node.name, offset, fine)], node.name, scale)
+
+
+def integer_product(context: QuantizeContext, node: Node) -> Value:
+    """``a * b``: by a constant an affine map; of two activations the product of their integers."""
+    for x, factor in (node.inputs, node.inputs[::-1]):
+        if isinstance(factor, Const) and np.broadcast_shapes(x.type.shape, factor.type.shape) == x.type.shape:
+            return integer_affine(context, node, x, factor.data, None)
+    wide = [_widened(context, v, node.name) for v in node.inputs]
+    return context.emit(node.op, wide, node.name, float(np.prod([context.steps(v) for v in wide])))
+
+
+def integer_clamp(context: QuantizeContext, node: Node) -> Value:
+    """relu or clip: nothing where the operand was clamped already as it was requantized, else on the operand's grid."""
+    x = context.activation(node.inputs[0])
+    interval, dtype = context.interval(x), x.type.dtype
+    low, high = (
+        None if math.isinf(bound) else int(np.clip(np.rint(bound / x.type.scale), dtype.min, dtype.max))
+        for bound in clamp_of(node)
+    )
+    low = None if low is None or interval.min >= low else low
+    high = None if high is None or interval.max <= high else high
+    if low is None and high is None:
+        return x
+    op: Op = Relu() if (low, high) == (0, None) else Clip(low, high)
+    return context.emit(op, [x], node.name, x.type.scale)
+
+
+def _fine_bits(largest: float) -> int:
+    """As many fraction bits as leave the largest ratio below 1/2, so that a shift of 32 serves accumulators."""
+    room = -1 - math.frexp(largest)[1] if largest > 0.0 else FINE_BITS[1]
+    return min(max(room, FINE_BITS[0]), FINE_BITS[1])
+
+
+def _fine_grid(context: QuantizeContext, scale: float, reach: float) -> Grid:
+    """An i32 grid; clamped only if the operand's worst case, ``reach``, could overflow the sum."""
+    from dnncc.passes.quantize.context import Grid
+
+    if reach / scale < LIMIT:
+        return Grid(DType.I32, scale, DType.I32.min, DType.I32.max)
+    return Grid(DType.I32, scale, -LIMIT, LIMIT)
+
+
+def _on_fine_grid(context: QuantizeContext, value: Value, name: str, scale: float, stored: Value | None) -> Value:
+    from dnncc.passes.quantize.context import Grid
+
+    if isinstance(value, Const):
+        return _constant(context, value.name, value.data, Grid(DType.I32, scale, -LIMIT, LIMIT))
+    integer = context.integer(value)
+    if integer is stored:
+        integer = context.requantize(integer, Grid(DType.I16, scale, DType.I16.min, DType.I16.max), value.name)
+    reach = context.interval(integer).largest * float(np.max(context.steps(integer)))
+    return context.requantize(integer, _fine_grid(context, scale, reach), name)
+
+
+def _widened(context: QuantizeContext, value: Value, name: str) -> Value:
+    """An activation's or constant's integers as i32."""
+    from dnncc.passes.quantize.context import Grid
+
+    narrow = context.activation(value)
+    whole = Grid(DType.I32, narrow.type.scale, DType.I32.min, DType.I32.max)
+    if isinstance(narrow, Const) and isinstance(value, Const):
+        return context.constant(value, Grid(DType.I32, narrow.type.scale, -LIMIT, LIMIT))
+    return context.requantize(narrow, whole, name)
+
+
+def _constant(context: QuantizeContext, name: str, data: Array, grid: Grid) -> Const:
+    return context.constant(Const.of(name, data), grid)

@@ -1,0 +1,89 @@
+"""From the float graph to the integer graph, one operator's ``to_integer`` after the other."""
+
+from __future__ import annotations
+
+from dnncc.errors import Culprit, QuantizationError
+from dnncc.ir.graph import Const, Graph, Value
+from dnncc.ir.types import DType, Quantization, TensorType
+from dnncc.ops.base import Op
+from dnncc.ops.dequantize import Dequantize
+from dnncc.ops.quantize import Quantize
+from dnncc.passes.quantize.calibrate import Statistics
+from dnncc.passes.quantize.context import QuantizeContext
+from dnncc.passes.quantize.options import QuantizeOptions
+
+
+def lower(graph: Graph, statistics: Statistics, options: QuantizeOptions) -> QuantizeContext:
+    """Replace the content of the float ``graph`` by its integer form, in place.
+
+    Integer values that stand for a float value carry its name; the others get names of their own.
+
+    Returns:
+        The context, for bias correction and reports.
+
+    Raises:
+        QuantizationError: with every operator that has no integer form; or a sum that cannot be kept within 32 bits.
+    """
+    check_supported(graph)
+    context = QuantizeContext(graph, statistics, options)
+    inputs = [_input(context, v) for v in graph.inputs]
+    for node in graph.nodes:
+        integer = node.op.to_integer(context, node)
+        if integer is None:
+            raise QuantizationError(f"'{graph.name}' cannot be quantized", [_unsupported(node.name, node.op)])
+        context.bind(node.output, integer)
+    outputs = [_output(context, v) for v in graph.outputs]
+    border = [*zip(inputs, graph.inputs, strict=True), *zip(outputs, graph.outputs, strict=True)]
+    _name_after_floats(context, border)
+    graph.inputs, graph.outputs, graph.nodes = inputs, outputs, context.nodes
+    graph.prune()
+    return context
+
+
+def check_supported(graph: Graph) -> None:
+    """QuantizationError with every operator that has no integer form, and every input that is not f32."""
+    culprits = [_unsupported(n.name, n.op) for n in graph.nodes if type(n.op).to_integer is Op.to_integer]
+    culprits += [Culprit(n.name, n.op.name, "has several outputs") for n in graph.nodes if len(n.outputs) != 1]
+    culprits += [
+        Culprit(f"%{v.name}", reason=f"is {v.type}; only f32 inputs are quantized")
+        for v in graph.inputs
+        if v.type.dtype is not DType.F32
+    ]
+    if culprits:
+        raise QuantizationError(
+            f"'{graph.name}' cannot be quantized", culprits, help="--dtype float32 compiles it without quantization"
+        )
+
+
+def _unsupported(name: str, op: Op) -> Culprit:
+    return Culprit(name, op.name, "has no integer form")
+
+
+def _input(context: QuantizeContext, value: Value) -> Value:
+    scale = context.scale_of(value)
+    quantization = Quantization.per_tensor(scale)
+    if context.options.io == "float32":
+        x = Value(context.graph.fresh(value.name), TensorType(DType.F32, value.type.shape))
+        context.bind(value, context.emit(Quantize(DType.I8, scale), [x], value.name, scale))
+        return x
+    x = Value(context.graph.fresh(value.name), TensorType(DType.I8, value.type.shape, quantization))
+    context.bind(value, x)
+    return x
+
+
+def _output(context: QuantizeContext, value: Value) -> Value:
+    integer = context.signed(value)
+    if context.options.io == "float32" and not isinstance(integer, Const):
+        return context.emit(Dequantize(integer.type.scale), [integer], value.name)
+    return integer
+
+
+def _name_after_floats(context: QuantizeContext, border: list[tuple[Value, Value]]) -> None:
+    """Give each integer value the name of the last float value that it stands for; inputs and outputs come first."""
+    taken: set[str] = set()
+    named: set[Value] = set()
+    for integer, source in [*border, *((i, f) for f, i in reversed(context.integers.items()))]:
+        if integer not in named and source.name not in taken:
+            integer.name = source.name
+            named.add(integer)
+            taken.add(source.name)

@@ -1,0 +1,105 @@
+"""Which grid each value of a float graph gets, from the graph's structure alone; scales come from calibration.
+
+A value is stored on the grid of the *end* of its chain: the last value that follows from it through single-use
+operators that neither mix nor rescale elements (activations, max pooling, padding, layout, concatenation). So
+``conv -> relu -> max_pool -> concat`` is requantized once, from the accumulators to the concatenation's scale, with
+the activation as the clamp.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dnncc.ir.graph import Const, Graph, Node, Value
+
+LAYOUT = ("reshape", "transpose", "slice", "max_pool2d", "concat")
+CLAMPS = ("relu", "clip")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Where a value's chain ends and what happens on the way.
+
+    Attributes:
+        end: the value whose statistics decide the scale.
+        low, high: the real interval to which the activations on the way clamp; infinite where they do not.
+    """
+
+    end: Value
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def clamp_of(node: Node) -> tuple[float, float]:
+    """The real interval of a relu or clip."""
+    if node.op.name == "relu":
+        return 0.0, math.inf
+    ends = node.op.attributes(all_fields=True)
+    low, high = ends["lo"], ends["hi"]
+    return (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
+
+
+class Plan:
+    """The structure that quantization needs to know about a float graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.producers = graph.producers()
+        self.uses = graph.uses()
+        self.outputs = set(graph.outputs)
+        self._chains: dict[Value, Chain] = {}
+        self._non_negative: dict[Value, bool] = {}
+
+    def reader(self, value: Value) -> Node | None:
+        """The only reader of ``value``; None if there are several, or the graph returns it."""
+        readers = self.uses.get(value, [])
+        return readers[0] if len(readers) == 1 and value not in self.outputs else None
+
+    def chain(self, value: Value) -> Chain:
+        """The chain that starts at ``value``."""
+        if value not in self._chains:
+            self._chains[value] = self._follow(value)
+        return self._chains[value]
+
+    def _follow(self, value: Value) -> Chain:
+        reader = self.reader(value)
+        if reader is None:
+            return Chain(value)
+        name = reader.op.name
+        if name in LAYOUT:
+            return self.chain(reader.output)
+        if name == "pad":
+            rest = self.chain(reader.output)
+            filler = float(reader.op.attributes(all_fields=True)["value"])
+            # A clamp after the padding must not change what was padded, or the two do not commute.
+            return rest if rest.low <= filler <= rest.high else Chain(value)
+        if name in CLAMPS:
+            low, high = clamp_of(reader)
+            rest = self.chain(reader.output)
+            # The clamp that comes first decides where the two intervals are disjoint.
+            return Chain(rest.end, min(max(rest.low, low), high), max(min(rest.high, high), low))
+        return Chain(value)
+
+    def non_negative(self, value: Value) -> bool:
+        """Whether ``value`` cannot be negative, by construction."""
+        if value not in self._non_negative:
+            self._non_negative[value] = self._is_non_negative(value)
+        return self._non_negative[value]
+
+    def _is_non_negative(self, value: Value) -> bool:
+        if isinstance(value, Const):
+            return bool((value.data >= 0).all())
+        node = self.producers.get(value)
+        if node is None:
+            return False
+        name = node.op.name
+        if name in CLAMPS:
+            return clamp_of(node)[0] >= 0.0 or (clamp_of(node)[1] >= 0.0 and self.non_negative(node.inputs[0]))
+        if name == "softmax":
+            return True
+        if name == "pad" and node.op.attributes(all_fields=True)["value"] < 0:
+            return False
+        if name in LAYOUT or name in ("add", "mul", "average_pool2d", "pad"):
+            return all(self.non_negative(v) for v in node.inputs)
+        return False

@@ -1,0 +1,89 @@
+"""Post-training quantization to dyadic integers: the pass, and the same as a plain function."""
+
+from __future__ import annotations
+
+from dataclasses import InitVar, dataclass, replace
+from typing import ClassVar
+
+from dnncc.calibration import synthetic_samples
+from dnncc.errors import UsageError
+from dnncc.ir.graph import Graph
+from dnncc.passes.base import Pass
+from dnncc.passes.pipeline import Pipeline
+from dnncc.passes.quantize.bias_correction import correct_biases
+from dnncc.passes.quantize.border import integer_arguments
+from dnncc.passes.quantize.calibrate import Samples, calibrate
+from dnncc.passes.quantize.equalize import equalize
+from dnncc.passes.quantize.lower import check_supported, lower
+from dnncc.passes.quantize.options import QuantizeOptions
+
+SYNTHETIC_SEED = 0
+
+
+@dataclass(frozen=True)
+class Quantize(QuantizeOptions, Pass):
+    """Float graph to integer graph; scales and bias corrections come from calibration samples.
+
+    The options print in a pipeline string. The samples are no option: ``bind_samples`` gives them to the passes of a
+    pipeline that want them.
+
+    Attributes:
+        synthetic: where no samples were bound, make up this many; 0 makes samples obligatory.
+        samples: one array per graph input, as ``dnncc.calibration.load_samples`` returns them.
+    """
+
+    name: ClassVar[str] = "quantize"
+    synthetic: int = 0
+    samples: InitVar[Samples | None] = None
+
+    def __post_init__(self, samples: Samples | None = None) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "_samples", samples)
+
+    def bind(self, samples: Samples) -> Quantize:
+        """The same pass with calibration samples."""
+        return replace(self, samples=samples)
+
+    def run(self, graph: Graph) -> bool:
+        samples: Samples | None = getattr(self, "_samples", None)
+        if samples is None and self.synthetic:
+            samples = synthetic_samples(graph, self.synthetic, SYNTHETIC_SEED)
+        if samples is None:
+            raise UsageError(
+                "the pass 'quantize' needs calibration samples",
+                help="give --calibrate X.npz, or quantize{synthetic=N} for a try with N made up samples",
+            )
+        _quantize(graph, samples, self)
+        return True
+
+
+def quantize(graph: Graph, samples: Samples, options: QuantizeOptions | None = None) -> Graph:
+    """The integer form of a float graph (simplified, NHWC), which stays as it is.
+
+    Args:
+        samples: calibration samples; one float32 array [n, ...] per graph input, by name.
+
+    Raises:
+        QuantizationError: operators without an integer form (all of them), or a sum that does not fit 32 bits.
+        CalibrationError: no samples, or values that are not finite.
+    """
+    result = graph.clone()
+    _quantize(result, samples, options or QuantizeOptions())
+    return result
+
+
+def bind_samples(pipeline: Pipeline, samples: Samples) -> Pipeline:
+    """The same pipeline, in which every quantize pass has these samples."""
+    return Pipeline(tuple(p.bind(samples) if isinstance(p, Quantize) else p for p in pipeline.passes))
+
+
+def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> None:
+    check_supported(graph)
+    if options.equalize:
+        equalize(graph)
+    statistics = calibrate(graph, samples)
+    context = lower(graph, statistics, options)
+    if options.bias_correction:
+        inputs = [integer_arguments(graph, samples, i) for i in range(statistics.count)]
+        correct_biases(graph, inputs, context.correctable, statistics.means)
+

@@ -1,0 +1,81 @@
+"""Weights and biases as integers: symmetric, one scale per output channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnncc.ir.types import Array, DType
+from dnncc.passes.quantize.intervals import Interval, linear_ranges
+
+FINEST_RATIO = 2.0**-18
+"""Smallest S_w * S_x / S_y. Below it one weight step moves the output by less than 2^-10 of its step, while the
+requantization multiplier (a shift of 32) would be left with fewer than 14 bits."""
+
+BIAS_LIMIT = 2.0**30
+"""Largest bias: half of an i32, so that the products have room beside it."""
+
+
+@dataclass(frozen=True)
+class QuantizedLinear:
+    """Integer weights and bias of a convolution or matrix product.
+
+    Attributes:
+        weights: i8, shaped like the float weights.
+        scale: float64 [O], positive: what one step of a weight stands for.
+        bias: i32 [O], in steps of ``scale * input scale``.
+        raised: the channels whose scale is coarser than their weights alone would need.
+    """
+
+    weights: Array
+    scale: Array
+    bias: Array
+    raised: tuple[int, ...]
+
+
+def quantize_linear(w: Array, bias: Array, bits: int, x_scale: float, y_scale: float, x: Interval) -> QuantizedLinear:
+    """Quantize weights [O, ...] and bias [O] so that no accumulator can leave i32.
+
+    The scale of a channel is ``max|w| / (2^(bits-1) - 1)`` for 8 bits, and the one with the least squared error for
+    fewer. It is raised, never lowered, where a bias or a worst-case accumulator would not fit an i32 otherwise, and
+    for channels that are (almost) zero.
+
+    Args:
+        bits: of a weight, 2 to 8.
+        x_scale, y_scale: scales of the input and of the output.
+        x: which integers the input can be.
+    """
+    rows = w.reshape(w.shape[0], -1).astype(np.float64)
+    b = bias.astype(np.float64)
+    levels = (1 << (bits - 1)) - 1
+    natural = np.abs(rows).max(axis=1) / levels if bits == 8 else _least_squares(rows, levels)
+    needed = np.maximum(FINEST_RATIO * y_scale, np.abs(b) / BIAS_LIMIT) / x_scale
+    scale = np.maximum(natural, needed)
+    while True:
+        q = np.clip(np.rint(rows / scale[:, None]), -levels - 1, levels).astype(np.int8)
+        integer_bias = np.rint(b / (scale * x_scale)).astype(np.int32)
+        ranges = linear_ranges(q, integer_bias, x)
+        if ranges.partial is None:
+            raise AssertionError("a linear operator has partial sums")
+        low = np.minimum(ranges.output.low, ranges.partial.low)
+        high = np.maximum(ranges.output.high, ranges.partial.high)
+        too_wide = (low < DType.I32.min) | (high > DType.I32.max)
+        if not too_wide.any():
+            break
+        scale = np.where(too_wide, scale * 2.0, scale)
+    raised = np.flatnonzero((scale > natural) & (np.abs(rows).max(axis=1) > 0.0))
+    return QuantizedLinear(q.reshape(w.shape), scale, integer_bias, tuple(int(c) for c in raised))
+
+
+def _least_squares(rows: Array, levels: int) -> Array:
+    """The scale of each row [O, K] with the least squared rounding and clipping error, of 60 candidates."""
+    largest = np.abs(rows).max(axis=1) / levels
+    best, least = largest.copy(), np.full(rows.shape[0], np.inf)
+    for factor in np.linspace(0.3, 1.0, 60):
+        scale = np.where(largest > 0.0, largest * factor, 1.0)
+        error = rows - scale[:, None] * np.clip(np.rint(rows / scale[:, None]), -levels - 1, levels)
+        total = np.einsum("ok,ok->o", error, error)
+        better = total < least
+        best[better], least[better] = scale[better], total[better]
+    return np.where(largest > 0.0, best, 0.0)

@@ -1,0 +1,194 @@
+"""C99 from lowered TIR: one function per kernel, copies and fills as memcpy and memset.
+
+Integer arithmetic is printed in 32 bits (C promotes narrower operands), with a cast wherever TIR narrows, so that the
+text is clean under -Wconversion. Expressions live in ``c_expressions``; this file prints statements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.ir import Range
+from tvm.sym import Analyzer
+
+from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
+
+_ALIGN = 8
+_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
+
+
+@dataclass(frozen=True)
+class CFunction:
+    """A kernel in C.
+
+    Attributes:
+        parameters: the C declarations, inputs first, then constants, outputs, and ``scratch`` if it needs any.
+        body: the statements, without the braces.
+        scratch_bytes: how much scratch memory the caller passes, aligned to 8 bytes.
+        calls: functions of ``dnncc.h`` that it calls.
+    """
+
+    parameters: tuple[str, ...]
+    body: str
+    scratch_bytes: int
+    calls: frozenset[str]
+
+    def render(self, name: str) -> str:
+        """The definition under a name."""
+        return f"static void {name}({', '.join(self.parameters)}) {{\n{self.body}}}\n"
+
+
+def emit_c(function: Any, inputs: int, constants: int) -> CFunction:
+    """Print a lowered PrimFunc whose parameters are ``inputs`` activations, ``constants``, then outputs."""
+    printer = _Printer()
+    parameters = [printer.parameter(var, i, inputs, constants) for i, var in enumerate(function.params)]
+    printer.statement(function.body, 1)
+    if printer.scratch:
+        parameters.append("uint8_t *restrict scratch")
+    return CFunction(
+        tuple(parameters),
+        "".join(printer.declarations) + "".join(printer.lines),
+        printer.scratch,
+        frozenset(printer.expressions.calls),
+    )
+
+
+class _Printer:
+    def __init__(self) -> None:
+        self.analyzer = Analyzer()
+        self.expressions = Expressions(self.analyzer)
+        self.declarations: list[str] = []
+        self.lines: list[str] = []
+        self.scratch = 0
+        self._local: set[str] = set()
+
+    def parameter(self, var: Any, index: int, inputs: int, constants: int) -> str:
+        element = C_TYPES[str(var.ty.dtype)]
+        if index < inputs:
+            return f"const {element} *{self.expressions.name(var, f'x{index}')}"
+        if index < inputs + constants:
+            return f"const {element} *restrict {self.expressions.name(var, f'w{index - inputs}')}"
+        return f"{element} *{self.expressions.name(var, f'y{index - inputs - constants}')}"
+
+    def _line(self, depth: int, text: str) -> None:
+        self.lines.append("    " * depth + text + "\n")
+
+    # -- statements --------------------------------------------------------------------------------------------------
+
+    def statement(self, s: Any, depth: int) -> None:
+        getattr(self, "_" + type(s).__name__)(s, depth)
+
+    def _SeqStmt(self, s: Any, depth: int) -> None:  # noqa: N802 (named after the node that it prints)
+        for one in s.seq:
+            self.statement(one, depth)
+
+    def _AllocBuffer(self, s: Any, depth: int) -> None:  # noqa: N802
+        buffer = s.buffer
+        dtype = str(buffer.ty.dtype)
+        elements = 1
+        for extent in buffer.ty.shape:
+            elements *= int(extent)
+        name = self.expressions.name(buffer, "t")
+        element = C_TYPES[dtype]
+        if str(buffer.ty.storage_scope) == "local":
+            self.declarations.append(f"    {element} {name}[{elements}];\n")
+            self._local.add(name)
+            return
+        cast = "scratch" if element == "uint8_t" and not self.scratch else f"scratch + {self.scratch}"
+        self.declarations.append(f"    {element} *const {name} = ({element} *)(void *)({cast});\n")
+        self.scratch += -(-elements * _BYTES[dtype] // _ALIGN) * _ALIGN
+
+    def _DeclBuffer(self, s: Any, depth: int) -> None:  # noqa: N802
+        data = s.data.args[0] if type(s.data).__name__ == "Call" else s.data  # buffer_data(parameter)
+        self.expressions.alias(s.buffer, data)
+
+    def _For(self, s: Any, depth: int) -> None:  # noqa: N802
+        if self._copy_or_fill(s, depth):
+            return
+        self.analyzer.bind(s.loop_var, Range.from_min_extent(s.min, s.extent))
+        with self.expressions.scope():
+            name = self.expressions.name(s.loop_var, "i")
+            first = self.expressions.print(s.min)
+            limit = self.expressions.print(self.analyzer.simplify(s.min + s.extent))
+            self._line(depth, f"for (int32_t {name} = {first}; {name} < {limit}; ++{name}) {{")
+            self.statement(s.body, depth + 1)
+            self._line(depth, "}")
+
+    def _IfThenElse(self, s: Any, depth: int) -> None:  # noqa: N802
+        self._line(depth, f"if ({self.expressions.print(s.condition)}) {{")
+        with self.expressions.scope():
+            self.statement(s.then_case, depth + 1)
+        if s.else_case is not None:
+            self._line(depth, "} else {")
+            with self.expressions.scope():
+                self.statement(s.else_case, depth + 1)
+        self._line(depth, "}")
+
+    def _BufferStore(self, s: Any, depth: int) -> None:  # noqa: N802
+        target = self.expressions.element(s.buffer, s.indices)
+        self._line(depth, f"{target} = {self.expressions.print(s.value)};")
+
+    def _Evaluate(self, s: Any, depth: int) -> None:  # noqa: N802
+        if type(s.value).__name__ != "IntImm":
+            self._line(depth, f"{self.expressions.print(s.value)};")
+
+    def _Bind(self, s: Any, depth: int) -> None:  # noqa: N802
+        value = self.expressions.print(s.value)
+        element = C_TYPES[str(s.value.ty.dtype)]
+        self._line(depth, f"const {element} {self.expressions.name(s.var, 'v')} = {value};")
+
+    def _AttrStmt(self, s: Any, depth: int) -> None:  # noqa: N802
+        self.statement(s.body, depth)
+
+    # -- copies and fills --------------------------------------------------------------------------------------------
+
+    def _copy_or_fill(self, loop: Any, depth: int) -> bool:
+        """Print ``for i: y[a + i] = x[b + i]`` as a copy and ``= constant`` as a fill, splitting on conditions that
+        do not depend on i; false if the loop is something else."""
+        store = loop.body
+        if type(store).__name__ != "BufferStore" or len(store.indices) != 1:
+            return False
+        base = self._offset(store.indices[0], loop.loop_var)
+        if base is None:
+            return False
+        start = self.analyzer.simplify(base + loop.min)
+        return self._transfer(store, start, store.value, loop, depth)
+
+    def _transfer(self, store: Any, start: Any, value: Any, loop: Any, depth: int) -> bool:
+        kind = type(value).__name__
+        size = _BYTES[str(store.value.ty.dtype)]
+        count = loop.extent * size if size > 1 else loop.extent
+        target = self.expressions.address(store.buffer, start)
+        if kind == "IntImm" and (size == 1 or int(value) == 0):
+            self._line(depth, f"memset({target}, {int(value) & 255}, {self._size(count)});")
+            return True
+        if kind in ("TensorLoad", "BufferLoad") and len(value.indices) == 1 and str(value.ty.dtype) == str(store.value.ty.dtype):
+            source = self._offset(value.indices[0], loop.loop_var)
+            if source is None:
+                return False
+            origin = value.source if hasattr(value, "source") else value.buffer
+            address = self.expressions.address(origin, self.analyzer.simplify(source + loop.min))
+            # An input and an output may share memory (in place); scratch and constants never do.
+            function = "memmove" if self.expressions.may_overlap(store.buffer, origin) else "memcpy"
+            self._line(depth, f"{function}({target}, {address}, {self._size(count)});")
+            return True
+        if kind == "Call" and call_name(value) == "if_then_else" and not mentions(value.args[0], loop.loop_var):
+            mark = len(self.lines)
+            self._line(depth, f"if ({self.expressions.print(value.args[0])}) {{")
+            if self._transfer(store, start, value.args[1], loop, depth + 1):
+                self._line(depth, "} else {")
+                if self._transfer(store, start, value.args[2], loop, depth + 1):
+                    self._line(depth, "}")
+                    return True
+            del self.lines[mark:]
+        return False
+
+    def _size(self, count: Any) -> str:
+        text = self.expressions.print(self.analyzer.simplify(count) if not isinstance(count, int) else count)
+        return text + "u" if text.isdigit() else f"(size_t)({text})"
+
+    def _offset(self, index: Any, var: Any) -> Any:
+        """``index - var`` if the loop variable runs with unit stride, else None."""
+        rest = self.analyzer.simplify(index - var)
+        return None if mentions(rest, var) else rest

@@ -1,0 +1,103 @@
+"""A fused group as tensor expressions: placeholders for what it reads, the operators' own TE for what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tvm import te, tirx
+
+from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.ir.types import Array
+
+
+class ScalarConstant:
+    """A one-element constant standing in for a tensor: indexing it gives an immediate, so that it costs no load."""
+
+    def __init__(self, data: Array) -> None:
+        self.shape = tuple(1 for _ in data.shape)
+        self.dtype = str(data.dtype.name)
+        self._value = data.reshape(()).item()
+
+    def __getitem__(self, index: object) -> Any:
+        return tirx.const(self._value, self.dtype)
+
+
+@dataclass
+class Operands:
+    """The kernel's parameters as they are discovered: graph inputs first, then constants, each a placeholder."""
+
+    inputs: dict[Value, Any] = field(default_factory=dict)
+    constants: list[tuple[Any, Array]] = field(default_factory=list)
+
+    def constant(self, name: str, data: Array) -> Any:
+        """A placeholder for ``data``, which becomes an array in flash."""
+        data = np.ascontiguousarray(data)
+        tensor = te.placeholder(data.shape, data.dtype.name, name)
+        self.constants.append((tensor, data))
+        return tensor
+
+
+class Expressions:
+    """TE of a body: ``expressions[value]`` is the tensor of a value.
+
+    Args:
+        body: the group's graph.
+        reshape: maps a tensor's shape to the one that the kernel works in (an elementwise epilogue may be flattened).
+    """
+
+    def __init__(self, body: Graph, reshape: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None) -> None:
+        self.body = body
+        self.operands = Operands()
+        self._tensors: dict[Value, Any] = {}
+        self._reshape = reshape or (lambda shape: shape)
+        for i, value in enumerate(body.inputs):
+            tensor = te.placeholder(value.type.shape, value.type.dtype.numpy.name, f"in{i}")
+            self.operands.inputs[value] = self._tensors[value] = tensor
+
+    def __getitem__(self, value: Value) -> Any:
+        if value not in self._tensors:
+            if not isinstance(value, Const):
+                raise KeyError(f"%{value.name} is not computed yet")
+            if value.data.size == 1:
+                self._tensors[value] = ScalarConstant(value.data)
+            else:
+                name = f"c{len(self.operands.constants)}"
+                self._tensors[value] = self.operands.constant(name, value.data.reshape(self._reshape(value.data.shape)))
+        return self._tensors[value]
+
+    def __setitem__(self, value: Value, tensor: Any) -> None:
+        self._tensors[value] = tensor
+
+    def reshape_input(self, value: Value) -> None:
+        """Let a group input be seen under the kernel's shape: the bytes are the same."""
+        i = self.body.inputs.index(value)
+        shape = self._reshape(value.type.shape)
+        tensor = te.placeholder(shape, value.type.dtype.numpy.name, f"in{i}")
+        self.operands.inputs[value] = self._tensors[value] = tensor
+
+    def evaluate(self, nodes: Sequence[Node]) -> None:
+        """Compute the tensors of ``nodes``, in order."""
+        for node in nodes:
+            self._tensors[node.output] = node.op.te(*(self[v] for v in node.inputs))
+
+    def prim_func(self, outputs: Sequence[Any]) -> Any:
+        """The TIR function: parameters are the inputs, the constants, the outputs."""
+        operands = [*self.operands.inputs.values(), *(t for t, _ in self.operands.constants), *outputs]
+        return te.create_prim_func(operands)
+
+
+def split_at(body: Graph, anchor: Node) -> tuple[list[Node], list[Node]]:
+    """The nodes that the anchor needs, and those that come after it or beside it (which may read its result)."""
+    producers = body.producers()
+    needed: set[Node] = set()
+    stack = [v for v in anchor.inputs]
+    while stack:
+        node = producers.get(stack.pop())
+        if node is not None and node not in needed:
+            needed.add(node)
+            stack.extend(node.inputs)
+    before = [n for n in body.nodes if n in needed]
+    return before, [n for n in body.nodes if n not in needed and n is not anchor]

@@ -1,0 +1,274 @@
+"""Convolutions and matrix products over many pixels: two pixels times two channels at a time.
+
+The activations of two pixels are widened once into interleaved 16-bit pairs (a few hundred bytes of scratch) and
+meet the packed byte weights of two output channels in ``dnncc_dot_2x2``. Padded or oddly sized inputs are first
+copied row by row into a padded window of rows, so that no tap tests a border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import te
+
+from dnncc.ir.graph import Graph, Node, Value
+from dnncc.ir.types import Array
+from dnncc.ops.conv2d import Conv2d
+from dnncc.ops.linear import Linear
+from dnncc.targets.lowering.group import Expressions, split_at
+from dnncc.targets.lowering.intrinsics import dot_2x2, widen_2
+from dnncc.targets.lowering.kernel import Kernel, overlap_distance
+from dnncc.targets.lowering.kernels.common import (
+    constant_operands,
+    elementwise_epilogue,
+    fuse_bias,
+    padded_channels,
+    per_channel_constants,
+    round_up,
+    select,
+    start_schedule,
+    tensorize_biased,
+    zero,
+)
+
+_MIN_PIXELS = 2
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A convolution as this strategy sees it: a pointwise one over P pixels is one row of P columns."""
+
+    n: int
+    h: int
+    w: int
+    c: int
+    oh: int
+    ow: int
+    o: int
+    kh: int
+    kw: int
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int, int, int]
+
+    @property
+    def runs(self) -> int:
+        """Contiguous input runs per pixel: a kernel row, or every tap where taps are apart."""
+        return self.kh if self.dilations[1] == 1 else self.kh * self.kw
+
+    @property
+    def run(self) -> int:
+        """Bytes of one run."""
+        return self.kw * self.c if self.dilations[1] == 1 else self.c
+
+    @property
+    def words(self) -> int:
+        """Groups of four bytes per run, the last one filled up; a kernel has at least two."""
+        return max(round_up(self.run, 4) // 4, 2 if self.runs == 1 else 1)
+
+    @property
+    def slack(self) -> int:
+        """Columns to append so that reading the filled-up last run stays inside the row."""
+        return -(-(4 * self.words - self.run) // self.c)
+
+    @property
+    def odd(self) -> bool:
+        return self.ow % 2 == 1
+
+
+def build(body: Graph, anchor: Node) -> Kernel | None:
+    """The strategy; None where the group is not a dense integer convolution or product over several pixels."""
+    if not isinstance(anchor.op, Conv2d | Linear) or (isinstance(anchor.op, Conv2d) and anchor.op.groups != 1):
+        return None
+    operands = constant_operands(anchor)
+    before, after = split_at(body, anchor)
+    if operands is None or not elementwise_epilogue(after, anchor.output, body):
+        return None
+    flat = not before and _is_pointwise(anchor) and per_channel_constants(after)
+    if isinstance(anchor.op, Linear) and not flat:
+        return None
+    shape = _flat_shape(anchor) if flat else _shape(anchor)
+    if shape.n * shape.oh * shape.ow < _MIN_PIXELS:
+        return None
+    weights, bias = operands
+
+    def rank4(dims: tuple[int, ...]) -> tuple[int, ...]:
+        full = dims == anchor.output.type.shape
+        return (1, 1, shape.ow, shape.o) if full else (dims[-1],)
+
+    expressions = Expressions(body, rank4 if flat else None)
+    if flat:
+        for value in body.inputs:
+            if value is not anchor.inputs[0]:
+                expressions.reshape_input(value)
+    if before:
+        expressions.evaluate(before)
+        x = expressions[anchor.inputs[0]]
+    else:
+        # A row of pixels is one run of bytes; the epilogue, if it reads x too, needs it pixel by pixel.
+        if any(anchor.inputs[0] in node.inputs for node in after):
+            return None
+        x = te.placeholder((shape.n, shape.h, shape.w * shape.c), anchor.inputs[0].type.dtype.numpy.name, "x")
+        expressions[anchor.inputs[0]] = expressions.operands.inputs[anchor.inputs[0]] = x
+    packed = expressions.operands.constant("w", _pack(weights.reshape(shape.o, shape.kh, shape.kw, shape.c), shape))
+    b = expressions.operands.constant("bias", padded_channels(bias, 0, 2))
+    expressions[anchor.output] = _convolution(x, packed, b, shape, buffered=_needs_rows(shape, bool(before)))
+    expressions.evaluate(after)
+    function = expressions.prim_func([expressions[body.outputs[0]]])
+    out = expressions[body.outputs[0]]
+    schedule = _schedule(function, shape, str(x.dtype))
+    return Kernel(
+        "gemm-2x2",
+        schedule,
+        tuple(data for _, data in expressions.operands.constants),
+        _overlaps(body, anchor, shape, bool(before)),
+    )
+
+
+def _is_pointwise(anchor: Node) -> bool:
+    op = anchor.op
+    if isinstance(op, Linear):
+        return True
+    assert isinstance(op, Conv2d)
+    kernel = anchor.inputs[1].type.shape[1:3]
+    return kernel == (1, 1) and op.strides == (1, 1) and not any(op.pads)
+
+
+def _flat_shape(anchor: Node) -> _Shape:
+    pixels = anchor.output.type.size // anchor.output.type.shape[-1]
+    c, o = anchor.inputs[0].type.shape[-1], anchor.output.type.shape[-1]
+    return _Shape(1, 1, pixels, c, 1, pixels, o, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0))
+
+
+def _shape(anchor: Node) -> _Shape:
+    assert isinstance(anchor.op, Conv2d)
+    n, h, w, c = anchor.inputs[0].type.shape
+    _, oh, ow, o = anchor.output.type.shape
+    _, kh, kw, _ = anchor.inputs[1].type.shape
+    return _Shape(n, h, w, c, oh, ow, o, kh, kw, anchor.op.strides, anchor.op.dilations, anchor.op.pads)
+
+
+def _needs_rows(shape: _Shape, prologue: bool) -> bool:
+    """Whether rows are copied into a padded window first."""
+    return prologue or any(shape.pads) or shape.slack > 0
+
+
+def _pack(weights: Array, shape: _Shape) -> Array:
+    """[O,KH,KW,C] -> [O/2, runs * words, 2, 4]: the bytes of two channels alternate word by word."""
+    runs = weights.reshape(shape.o, shape.runs, shape.run)
+    runs = padded_channels(padded_channels(runs, 2, 4 * shape.words), 0, 2)
+    return runs.reshape(-1, 2, shape.runs * shape.words, 4).transpose(0, 2, 1, 3)
+
+
+def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
+    top, left, bottom, right = s.pads
+    (sh, sw), (dh, dw) = s.strides, s.dilations
+    if buffered:
+        # Beyond the padding: what filled-up runs read, and the second pixel of the last pair of an odd row.
+        width = (s.w + left + right + s.slack + sw * s.odd) * s.c
+
+        def row_element(n: Any, i: Any, j: Any) -> Any:
+            inside = []
+            if top or bottom:
+                inside += [i >= top, i < s.h + top]
+            inside += [j >= left * s.c] if left else []
+            inside += [j < (s.w + left) * s.c] if right or s.slack or s.odd else []
+            if len(x.shape) == 3:
+                return select(inside, x[n, i - top, j - left * s.c], zero(x.dtype))
+            pixel = j if s.c == 1 else te.indexdiv(j, s.c)
+            channel = 0 if s.c == 1 else te.indexmod(j, s.c)
+            return select(inside, x[n, i - top, pixel - left, channel], zero(x.dtype))
+
+        rows = te.compute((s.n, s.h + top + bottom, width), row_element, name="rows")
+
+        source = rows
+    else:
+        source = x
+
+    total = s.runs * s.words
+
+    def pair(n: Any, y: Any, p: Any, word: Any, i: Any, h: Any, j: Any) -> Any:
+        # The second pixel of the last pair of an odd row is computed and not stored: it must only be readable.
+        column = te.min(p * 2 + i, s.ow - 1) if s.odd and not buffered else p * 2 + i
+        run, g = (0, word) if s.runs == 1 else (te.indexdiv(word, s.words), te.indexmod(word, s.words))
+        kh, kw = (run, 0) if dw == 1 else (te.indexdiv(run, s.kw), te.indexmod(run, s.kw))
+        byte = (column * sw + kw * dw) * s.c + g * 4 + h + 2 * j
+        return source[n, y * sh + kh * dh, byte].astype("int16")
+
+    pairs = te.compute((s.n, s.oh, (s.ow + 1) // 2, total, 2, 2, 2), pair, name="pairs")
+    g = te.reduce_axis((0, total), "g")
+    h, j = te.reduce_axis((0, 2), "h"), te.reduce_axis((0, 2), "j")
+    sums = te.compute(
+        (s.n, s.oh, (s.ow + 1) // 2, (s.o + 1) // 2, 2, 2),
+        lambda n, y, p, o, i, c: te.sum(
+            pairs[n, y, p, g, i, h, j].astype("int32") * w[o, g, c, h + 2 * j].astype("int32"), axis=[g, h, j]
+        ),
+        name="sums",
+    )
+    biased = te.compute(
+        sums.shape, lambda n, y, p, o, i, c: sums[n, y, p, o, i, c] + bias[o * 2 + c], name="biased"
+    )
+    return te.compute(
+        (s.n, s.oh, s.ow, s.o),
+        lambda n, y, p, o: biased[n, y, te.indexdiv(p, 2), te.indexdiv(o, 2), te.indexmod(p, 2), te.indexmod(o, 2)],
+        name="conv",
+    )
+
+
+def _schedule(function: Any, s: _Shape, dtype: str) -> Any:
+    sch, output = start_schedule(function, ("rows", "pairs", "sums", "biased"))
+    _, y, p, o = sch.get_loops(output)
+    p_outer, p_inner = sch.split(p, [None, 2])
+    o_outer, o_inner = sch.split(o, [None, 2])
+    sch.reorder(p_outer, o_outer, p_inner, o_inner)
+    fuse_bias(sch)
+    sums, pairs = sch.get_sblock("sums"), sch.get_sblock("pairs")
+    sch.compute_at(sums, o_outer, preserve_unit_loops=True)
+    sch.compute_at(pairs, p_outer, preserve_unit_loops=True)
+    if "rows" in {sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))}:
+        rows = sch.get_sblock("rows")
+        sch.compute_at(rows, p_outer if s.kh == 1 and s.kw == 1 else y, preserve_unit_loops=True)
+        sch.annotate(sch.get_loops(rows)[-1], "pragma_loop_partition_hint", 1)
+    sch.unroll(p_inner)
+    sch.unroll(o_inner)
+    sch.set_scope(sums, 0, "local")
+    tensorize_biased(sch, sums, 5, dot_2x2(s.runs * s.words))
+    word, pixel, half, _ = sch.get_loops(pairs)[-4:]
+    if s.runs > 1:
+        run, word = sch.split(word, [s.runs, s.words])
+        sch.reorder(run, pixel, word)
+    else:
+        sch.reorder(pixel, word)
+    sch.tensorize(word if s.words > 1 else half, widen_2(s.words, dtype))
+    return sch.mod["main"]
+
+
+def _overlaps(body: Graph, anchor: Node, s: _Shape, prologue: bool) -> dict[tuple[int, int], int]:
+    """The convolution's input may be followed by the output; operands of the epilogue lag by one pair of pixels."""
+    item = body.outputs[0].type.dtype.bytes
+    y, p = np.mgrid[0 : s.n * s.oh, 0 : (s.ow + 1) // 2].reshape(2, -1)
+    image, y = y // s.oh, y % s.oh
+    last = np.minimum(2 * p + 2, s.ow)
+    written = ((image * s.oh + y) * s.ow + last) * s.o * item
+    found: dict[tuple[int, int], int] = {}
+    readers = body.uses()
+    for i, value in enumerate(body.inputs):
+        distances = []
+        if value is anchor.inputs[0]:
+            top, left = s.pads[0], s.pads[1]
+            whole_rows = _needs_rows(s, prologue) and not (s.kh == 1 and s.kw == 1)
+            column = 0 * p if whole_rows else np.maximum(2 * p * s.strides[1] - left, 0)
+            row = np.clip(y * s.strides[0] - top, 0, s.h - 1)
+            read = ((image * s.h + row) * s.w + column) * s.c
+            first, final = (p == 0, last == s.ow) if whole_rows else (p >= 0, p >= 0)
+            distances.append(overlap_distance(read[first], written[final], value.type.bytes, buffered=True))
+        if any(node is not anchor for node in readers[value]):
+            if prologue or value.type.shape != body.outputs[0].type.shape:
+                continue
+            start = ((image * s.oh + y) * s.ow + 2 * p) * s.o * value.type.dtype.bytes
+            distances.append(overlap_distance(start, written, value.type.bytes, buffered=False))
+        if distances:
+            found[0, i] = max(distances)
+    return found

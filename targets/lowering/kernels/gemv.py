@@ -1,0 +1,103 @@
+"""One vector times a matrix (fully connected layers): four rows at a time, ``dnncc_dot_1x4``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tvm import te
+
+from dnncc.ir.graph import Graph, Node
+from dnncc.ops.conv2d import Conv2d
+from dnncc.ops.linear import Linear
+from dnncc.targets.lowering.group import Expressions, split_at
+from dnncc.targets.lowering.intrinsics import dot_1x4
+from dnncc.targets.lowering.kernel import Kernel, overlap_distance
+from dnncc.targets.lowering.kernels.common import (
+    constant_operands,
+    elementwise_epilogue,
+    fuse_bias,
+    padded_channels,
+    per_channel_constants,
+    round_up,
+    select,
+    start_schedule,
+    tensorize_biased,
+    zero,
+)
+
+
+def build(body: Graph, anchor: Node) -> Kernel | None:
+    """The strategy; None where the group is not an integer product with a single output pixel."""
+    if not _covers_input(anchor) or split_at(body, anchor)[0]:
+        return None
+    operands = constant_operands(anchor)
+    _, after = split_at(body, anchor)
+    if operands is None or not elementwise_epilogue(after, anchor.output, body) or not per_channel_constants(after):
+        return None
+    source = anchor.inputs[0]
+    if any(source in node.inputs for node in after):
+        return None
+    weights, bias = operands
+    o = weights.shape[0]
+    k = int(np.prod(weights.shape[1:]))
+    words = round_up(k, 4) // 4
+    expressions = Expressions(body, lambda dims: (dims[-1],))
+    for value in body.inputs:
+        expressions.reshape_input(value)
+    x = te.placeholder((k,), source.type.dtype.numpy.name, "x")
+    expressions[source] = expressions.operands.inputs[source] = x
+    packed = padded_channels(padded_channels(weights.reshape(o, k), 1, 4), 0, 4)
+    w = expressions.operands.constant("w", packed.reshape(-1, 4, words, 4).transpose(0, 2, 1, 3))
+    b = expressions.operands.constant("bias", padded_channels(bias, 0, 4))
+    expressions[anchor.output] = _product(x, w, b, o, k)
+    expressions.evaluate(after)
+    out = expressions[body.outputs[0]]
+    schedule = _schedule(expressions.prim_func([out]), words, str(x.dtype))
+    steps = np.minimum(np.arange(4, round_up(o, 4) + 4, 4), o)
+    item = body.outputs[0].type.dtype.bytes
+    overlaps: dict[tuple[int, int], int] = {}
+    for i, value in enumerate(body.inputs):
+        if value is not source:
+            starts = np.arange(0, o, 4) * value.type.dtype.bytes
+            overlaps[0, i] = overlap_distance(starts, steps * item, value.type.bytes, buffered=False)
+    constants = tuple(data for _, data in expressions.operands.constants)
+    return Kernel("gemv-1x4", schedule, constants, overlaps)
+
+
+def _covers_input(anchor: Node) -> bool:
+    """Whether one output pixel sees the whole input: a product of one row, or a convolution as large as its input."""
+    x, w = anchor.inputs[0].type, anchor.inputs[1].type if len(anchor.inputs) > 1 else None
+    if isinstance(anchor.op, Linear):
+        return x.size == x.shape[-1]
+    if isinstance(anchor.op, Conv2d):
+        op = anchor.op
+        return w is not None and x.shape[1:] == w.shape[1:] and x.shape[0] == 1 and not any(op.pads) and op.groups == 1
+    return False
+
+
+def _product(x: Any, w: Any, bias: Any, o: int, k: int) -> Any:
+    words = round_up(k, 4) // 4
+    if k % 4:
+        source = x
+        x = te.compute((4 * words,), lambda i: select([i < k], source[i], zero(source.dtype)), name="filled")
+    g, i = te.reduce_axis((0, words), "g"), te.reduce_axis((0, 4), "i")
+    sums = te.compute(
+        (round_up(o, 4) // 4, 4),
+        lambda q, r: te.sum(x[g * 4 + i].astype("int32") * w[q, g, r, i].astype("int32"), axis=[g, i]),
+        name="sums",
+    )
+    biased = te.compute(sums.shape, lambda q, r: sums[q, r] + bias[q * 4 + r], name="biased")
+    return te.compute((o,), lambda n: biased[te.indexdiv(n, 4), te.indexmod(n, 4)], name="linear")
+
+
+def _schedule(function: Any, words: int, dtype: str) -> Any:
+    sch, output = start_schedule(function, ("filled", "sums", "biased"))
+    (n,) = sch.get_loops(output)
+    outer, _ = sch.split(n, [None, 4])
+    fuse_bias(sch)
+    sums = sch.get_sblock("sums")
+    sch.compute_at(sums, outer, preserve_unit_loops=True)
+    sch.set_scope(sums, 0, "local")
+    tensorize_biased(sch, sums, 3, dot_1x4(words, dtype))
+    return sch.mod["main"]
