@@ -120,6 +120,6 @@ def _set_parameters(rewriter: Rewriter, node: Node, w: Array, b: Array) -> bool:
         arrays = [array.astype(np.float32) for array in (w, b)]
     if not all(np.isfinite(array).all() for array in arrays):
         return False
-    old = node.inputs[1:]
-    node.inputs[1:] = [rewriter.graph.const(v.name, array) for v, array in zip(old, arrays, strict=True)]
+    old = [v for v in node.inputs[1:] if isinstance(v, Const)]
+    node.inputs[1:] = [rewriter.renewed(v, array) for v, array in zip(old, arrays, strict=True)]
     return True

@@ -51,10 +51,8 @@ def _sink(rewriter: Rewriter, node: Node) -> bool:
     operands = [_reshaped(rewriter, v, shape, inner) for v in node.inputs]
     if any(v is None for v in operands):
         return False
-    y = rewriter.insert(node, node.op, [v for v in operands if v is not None], node.output)
-    return rewriter.replace(
-        node.output, rewriter.insert(node, Reshape(shape), [y], node.output, reshape.name)
-    )
+    rewriter.move_behind(node, node.op, [v for v in operands if v is not None], Reshape(shape), reshape.name)
+    return True
 
 
 def _reshaped(rewriter: Rewriter, value: Value, outer: Shape, inner: Shape) -> Value | None:
@@ -65,9 +63,9 @@ def _reshaped(rewriter: Rewriter, value: Value, outer: Shape, inner: Shape) -> V
         if value.type.size == 1 and value.type.rank <= len(inner):
             return value
         if value.type.shape[-1:] == outer[-1:] == inner[-1:] and value.type.size == outer[-1]:
-            return rewriter.graph.const(value.name, value.data.reshape(-1), value.type.quantization)
+            return rewriter.renewed(value, value.data.reshape(-1))
         if value.type.shape == outer:
-            return rewriter.graph.const(value.name, value.data.reshape(inner), value.type.quantization)
+            return rewriter.renewed(value, value.data.reshape(inner))
         return None
     node = rewriter.producer(value, "reshape")
     fits = node is not None and value.type.shape == outer and node.inputs[0].type.shape == inner

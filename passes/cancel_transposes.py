@@ -93,10 +93,8 @@ def _sink(rewriter: Rewriter, node: Node) -> bool:
     if any(v is None for v in operands):
         return False
     inputs = [*(v for v in operands if v is not None), *node.inputs[len(broadcast) :]]
-    y = rewriter.insert(node, op, inputs, node.output)
-    return rewriter.replace(
-        node.output, rewriter.insert(node, Transpose(perm), [y], node.output, transpose.name)
-    )
+    rewriter.move_behind(node, op, inputs, Transpose(perm), transpose.name)
+    return True
 
 
 def _on_permuted_axes(op: Op, perm: Perm) -> Op:
@@ -121,8 +119,7 @@ def _untransposed(rewriter: Rewriter, node: Node, value: Value, perm: Perm) -> V
             return value
         if value.type.quantization is not None and value.type.quantization.axis is not None:
             return None
-        data = value.data.reshape(shape).transpose(inverse)
-        return rewriter.graph.const(value.name, data, value.type.quantization)
+        return rewriter.renewed(value, value.data.reshape(shape).transpose(inverse))
     producer = rewriter.producer(value, "transpose")
     if producer is not None and _perm(producer) == perm:
         return producer.inputs[0]
@@ -140,9 +137,9 @@ def _swap_with_reshape(rewriter: Rewriter, node: Node) -> bool:
     order = _order_in_memory(x.type.shape, _perm(transpose), shape)
     if order is None:
         return False
-    y = rewriter.insert(node, Reshape(tuple(shape[axis] for axis in order)), [x], node.output)
-    z = rewriter.insert(node, Transpose(_inverse(order)), [y], node.output, transpose.name)
-    return rewriter.replace(node.output, z)
+    reshape = Reshape(tuple(shape[axis] for axis in order))
+    rewriter.move_behind(node, reshape, [x], Transpose(_inverse(order)), transpose.name)
+    return True
 
 
 def _order_in_memory(source: Shape, perm: Perm, result: Shape) -> Perm | None:
@@ -178,7 +175,7 @@ def _into_weights(rewriter: Rewriter, node: Node) -> bool:
     flat, w, b = node.inputs
     reshape = rewriter.producer(flat, "reshape")
     transpose = None if reshape is None else rewriter.producer(reshape.inputs[0], "transpose")
-    if transpose is None or not isinstance(w, Const):
+    if reshape is None or transpose is None or not isinstance(w, Const):
         return False
     (x,) = transpose.inputs
     perm, source = _perm(transpose), x.type.shape
@@ -194,6 +191,6 @@ def _into_weights(rewriter: Rewriter, node: Node) -> bool:
         return False
     grid = w.data.reshape(outputs, *(source[axis] for axis in inner))
     data = grid.transpose(0, *(1 + inner.index(axis) for axis in sorted(inner))).reshape(outputs, columns)
-    unpermuted = rewriter.insert(node, Reshape(flat.type.shape), [x], flat, transpose.name)
-    node.inputs = [unpermuted, rewriter.graph.const(w.name, data, w.type.quantization), b]
+    unpermuted = rewriter.insert(node, Reshape(flat.type.shape), [x], flat, reshape.name)
+    node.inputs = [unpermuted, rewriter.renewed(w, data), b]
     return True

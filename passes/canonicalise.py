@@ -54,14 +54,12 @@ def _linear(rewriter: Rewriter, node: Node) -> bool:
     x, w = node.inputs
     if not isinstance(w, Const) or w.type.rank != 2 or isinstance(x, Const) or x.type.rank < 2:
         return False
-    weights = rewriter.graph.const(w.name, w.data.T, w.type.quantization if _per_tensor(w) else None)
+    if w.type.quantization is not None and w.type.quantization.axis is not None:
+        return False
+    weights = rewriter.renewed(w, w.data.T)
     zeros = np.zeros(w.type.shape[1], product_type(x.type, w.type).numpy)
     node.op, node.inputs = Linear(), [x, weights, rewriter.graph.const(f"{node.name}_bias", zeros)]
     return True
-
-
-def _per_tensor(w: Const) -> bool:
-    return w.type.quantization is not None and w.type.quantization.axis is None
 
 
 def _multiply_add(rewriter: Rewriter, node: Node) -> bool:
@@ -91,7 +89,7 @@ def _add_negative(rewriter: Rewriter, node: Node) -> bool:
     x, c = node.inputs
     if not isinstance(c, Const) or isinstance(x, Const) or c.type.dtype is not DType.F32:
         return False
-    node.op, node.inputs = Add(), [x, rewriter.graph.const(c.name, -c.data)]
+    node.op, node.inputs = Add(), [x, rewriter.renewed(c, -c.data)]
     return True
 
 

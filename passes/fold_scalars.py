@@ -61,7 +61,7 @@ def _merge(rewriter: Rewriter, node: Node) -> bool:
         return False
     if pair == ("add", "mul"):
         node.op, y = Add(), rewriter.insert(node, Mul(), [y, b], x)
-    node.inputs = [y, rewriter.graph.const(a.name, c)]
+    node.inputs = [y, rewriter.renewed(a, c)]
     return True
 
 

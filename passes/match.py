@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from dnncc.ir.graph import Const, Graph, Node, Value
-from dnncc.ir.types import DType
+from dnncc.ir.types import Array, DType
 from dnncc.ops.base import Op
 
 ANY = "*"
@@ -19,7 +19,6 @@ class Rewriter:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._inserted: set[Value] = set()
         self.refresh()
 
     def refresh(self) -> None:
@@ -51,15 +50,27 @@ class Rewriter:
         """A new node right before ``before``, of its name unless given; its output is scaled as ``like``."""
         (type,) = op.infer(*(v.type for v in inputs))
         types = [replace(type, quantization=like.type.quantization)]
-        value = self.graph.insert_before(before, op, inputs, before.name if name is None else name, types)
-        self._inserted.add(value)
-        return value
+        return self.graph.insert_before(before, op, inputs, before.name if name is None else name, types)
+
+    def move_behind(self, node: Node, op: Op, inputs: Sequence[Value], view: Op, name: str) -> None:
+        """Replace ``node``, which is ``f(view(x))``, by ``view(op(inputs))``, which has the same value.
+
+        Args:
+            name: of the node that ``view`` becomes.
+        """
+        y = self.insert(node, op, inputs, node.output)
+        z = self.insert(node, view, [y], node.output, name)
+        self.replace(node.output, z)
+        if node.output not in self._outputs:
+            y.name, node.output.name = node.output.name, y.name
+
+    def renewed(self, const: Const, data: Array) -> Const:
+        """A constant of other content in the place of ``const``, with its name if nothing else reads that."""
+        free = len(self._users.get(const, [])) == 1 and const not in self._outputs
+        return Const.of(const.name if free else self.graph.fresh(const.name), data, const.type.quantization)
 
     def replace(self, old: Value, new: Value) -> bool:
-        """Let every reader of ``old`` read the equal value ``new``.
-
-        ``new`` takes over the name of ``old`` if that is the name of an output of the graph, or if ``new``
-        was inserted.
+        """Let every reader of ``old`` read the equal value ``new``; an output of the graph keeps its name.
 
         Returns:
             False, and nothing is done, where an output of the graph would become one of its inputs or one of
@@ -73,7 +84,6 @@ class Rewriter:
                 return False
             if isinstance(new, Const):
                 new = Const(self.graph.fresh(new.name), new.type, new.data)
-        if old in self._outputs or new in self._inserted:
             old.name, new.name = new.name, old.name
         new.type = replace(new.type, quantization=next(iter(scales), None))
         self.graph.replace_uses(old, new)
@@ -87,8 +97,8 @@ def rewrite(graph: Graph, rules: Mapping[str, Rule]) -> None:
     """Apply rules until none applies any more, node by node in execution order.
 
     Args:
-        rules: operator name to rule; the rule under ``ANY`` is for all other operators. A rule returns whether it
-            changed the graph; it must bring the graph nearer to a form to which it does not apply.
+        rules: operator name to rule; the rule under ``ANY`` is for all other operators. A rule says whether
+            it changed the graph; it must bring the graph nearer to a form to which it does not apply.
     """
     rewriter = Rewriter(graph)
     changed = True

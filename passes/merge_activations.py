@@ -41,9 +41,12 @@ def _rule(rewriter: Rewriter, node: Node) -> bool:
     if isinstance(inner.op, Requantize):
         if not isinstance(a, int) or not isinstance(b, int) or not rewriter.replace(node.output, x):
             return False
-        inner.op = replace(inner.op, lo=a, hi=b)
+        dtype = inner.op.dtype
+        inner.op = replace(inner.op, lo=None if a == dtype.min else a, hi=None if b == dtype.max else b)
     else:
-        node.op = Relu() if a == 0 and b is None else Clip(a, b)
+        number = float if x.type.dtype.is_float else int
+        bounds = [None if bound is None else number(bound) for bound in (a, b)]
+        node.op = Relu() if bounds == [0, None] else Clip(*bounds)
         node.inputs = [inner.inputs[0]]
     return True
 

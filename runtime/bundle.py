@@ -1,4 +1,4 @@
-"""An artifact on disk as the runtime sees it: what its manifest says about inputs, outputs, memory and sources."""
+"""An artifact on disk as the runtime sees it: its inputs, outputs, memory and sources."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from dnncc.errors import Culprit, UsageError
+from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
@@ -47,8 +46,8 @@ class Port:
         name: as in the model.
         dtype: "i8", "u8", "f32", ...
         shape: elements per axis.
-        align: what the generated code may assume about the address, in bytes; the C type's own alignment unless
-            the manifest promises more.
+        align: what the generated code may assume about the address, in bytes; the C type's own alignment
+            unless the manifest promises more.
     """
 
     name: str

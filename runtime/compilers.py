@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from dnncc.errors import ToolFailedError, ToolMissingError, UsageError
@@ -85,7 +85,9 @@ def find_compiler(name: str) -> Compiler:
         )
     executable = shutil.which(_EXECUTABLES[name])
     if executable is None:
-        raise ToolMissingError(f"the C compiler {_EXECUTABLES[name]} is not installed", help=_HOW_TO_GET[name])
+        raise ToolMissingError(
+            f"the C compiler {_EXECUTABLES[name]} is not installed", help=_HOW_TO_GET[name]
+        )
     return Compiler(name, (executable,), _version_of(executable))
 
 
@@ -146,7 +148,7 @@ def _find_zig() -> Compiler:
     return Compiler("zig", (on_path, "cc"), f"zig {_version_of(on_path, 'version')}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _version_of(executable: str, option: str = "--version") -> str:
     return run_tool((executable, option), Path.cwd(), executable).splitlines()[0]
 

@@ -1,6 +1,7 @@
-"""The processor cores that dnncc generates code for: what they can do and how each compiler is told to target them.
+"""The processor cores that dnncc generates code for, and how each compiler is told to target them.
 
-Sources: the Arm architecture reference manuals (Armv6-M, Armv7-M, Armv8-M) and the compilers' own documentation.
+Sources: the Arm architecture reference manuals (Armv6-M, Armv7-M, Armv8-M) and the compilers' own
+documentation.
 """
 
 from __future__ import annotations
@@ -16,6 +17,30 @@ HOST = "host"
 
 
 @dataclass(frozen=True)
+class Costs:
+    """Cycles of the instructions that kernels are made of, with memory that answers at once.
+
+    The tables behind them, and what is only estimated, are in timing.py; None where a core has no such
+    instruction.
+
+    Attributes:
+        alu: addition, shift, comparison.
+        load, store: one word, not overlapped with its neighbours.
+        multiply: 32 x 32 to 32 bits; multiply_long: to 64 bits; dual_multiply: two 16 x 16 products added
+            (SMLAD).
+        branch: taken.
+    """
+
+    alu: float
+    load: float
+    store: float
+    multiply: float
+    multiply_long: float | None
+    dual_multiply: float | None
+    branch: float
+
+
+@dataclass(frozen=True)
 class Core:
     """One Cortex-M core.
 
@@ -28,6 +53,7 @@ class Core:
         zig_cpu: the value of zig's ``-mcpu``, with the features that zig leaves out.
         gcc_flags: the options of arm-none-eabi-gcc.
         emulator_model: the name of unicorn's model constant.
+        costs: for planners that compare kernels before there is code to measure.
     """
 
     name: str
@@ -38,6 +64,7 @@ class Core:
     zig_cpu: str
     gcc_flags: tuple[str, ...]
     emulator_model: str
+    costs: Costs
 
     @property
     def zig_flags(self) -> tuple[str, ...]:
@@ -61,6 +88,7 @@ _CORES = (
         zig_cpu="cortex_m0plus",
         gcc_flags=_gcc("cortex-m0plus"),
         emulator_model="UC_CPU_ARM_CORTEX_M0",  # the same instruction set
+        costs=Costs(alu=1, load=2, store=2, multiply=1, multiply_long=None, dual_multiply=None, branch=2),
     ),
     Core(
         name="cortex-m3",
@@ -71,6 +99,7 @@ _CORES = (
         zig_cpu="cortex_m3",
         gcc_flags=_gcc("cortex-m3"),
         emulator_model="UC_CPU_ARM_CORTEX_M3",
+        costs=Costs(alu=1, load=2, store=1, multiply=1, multiply_long=4, dual_multiply=None, branch=2),
     ),
     Core(
         name="cortex-m4",
@@ -81,6 +110,7 @@ _CORES = (
         zig_cpu="cortex_m4+vfp4d16sp",
         gcc_flags=_gcc("cortex-m4", "fpv4-sp-d16"),
         emulator_model="UC_CPU_ARM_CORTEX_M4",
+        costs=Costs(alu=1, load=2, store=1, multiply=1, multiply_long=1, dual_multiply=1, branch=2),
     ),
     Core(
         name="cortex-m7",
@@ -91,6 +121,7 @@ _CORES = (
         zig_cpu="cortex_m7+fp_armv8d16sp",
         gcc_flags=_gcc("cortex-m7", "fpv5-sp-d16"),
         emulator_model="UC_CPU_ARM_CORTEX_M7",
+        costs=Costs(alu=0.5, load=1, store=1, multiply=1, multiply_long=1, dual_multiply=1, branch=1),
     ),
     Core(
         name="cortex-m33",
@@ -101,6 +132,7 @@ _CORES = (
         zig_cpu="cortex_m33+dsp+fp_armv8d16sp",
         gcc_flags=_gcc("cortex-m33", "fpv5-sp-d16"),
         emulator_model="UC_CPU_ARM_CORTEX_M33",
+        costs=Costs(alu=1, load=2, store=1, multiply=1, multiply_long=1, dual_multiply=1, branch=2),
     ),
 )
 
@@ -119,5 +151,7 @@ def get_core(name: str) -> Core:
             help=f"give one of the cores: {', '.join(CORES)}",
         )
     if name not in CORES:
-        raise UsageError(f"unknown core {name!r}{did_you_mean(name, CORES)}", help=f"cores: {', '.join(CORES)}")
+        raise UsageError(
+            f"unknown core {name!r}{did_you_mean(name, CORES)}", help=f"cores: {', '.join(CORES)}"
+        )
     return CORES[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,10 +93,9 @@ _MULTIPLE = {
     "vpop": Op.LOAD_MULTIPLE,
 }
 _DSP_MULTIPLY = ("smla", "smls", "smul", "smua", "smus", "smmul", "smmla", "smmls")
-_SIMD = (
-    *("sxta", "uxta", "sxtb16", "uxtb16", "pkh", "ssat", "usat", "qadd", "qsub", "qdadd", "qdsub", "qasx", "qsax"),
-    *("sadd", "ssub", "sasx", "ssax", "uadd", "usub", "uasx", "usax", "shadd", "shsub", "shasx", "shsax"),
-    *("uhadd", "uhsub", "uhasx", "uhsax", "uqadd", "uqsub", "uqasx", "uqsax", "sel", "usad", "usada"),
+_SIMD = re.compile(
+    r"[su]xta|[su]xtb16|pkh|[su]sat|sel$|usad|qd?(add|sub)"
+    r"|(s|u|q|sh|uh|uq)(add8|add16|sub8|sub16|asx|sax)$"
 )
 
 
@@ -118,7 +118,7 @@ def _classify(name: str) -> Op:
         return Op.FLOAT_STORE
     if name.startswith(_DSP_MULTIPLY):
         return Op.MULTIPLY_DSP
-    if name.startswith(_SIMD):
+    if _SIMD.match(name):
         return Op.SIMD
     if name.startswith("v") or name == "fmstat":
         return Op.FLOAT
@@ -126,7 +126,7 @@ def _classify(name: str) -> Op:
 
 
 def is_wide(code: bytes, offset: int) -> bool:
-    """Whether the Thumb instruction at `offset` has 32 bits: its first halfword begins 11101, 11110 or 11111."""
+    """Whether the Thumb instruction at `offset` has 32 bits: its first halfword begins 11101, 1111."""
     return code[offset + 1] >> 3 >= 0b11101
 
 
@@ -165,7 +165,8 @@ class Decoder:
         if key not in self._known:
             start = address - self.base
             decoded = tuple(
-                self._instruction(raw) for raw in self._engine.disasm(self._code[start : start + size], address)
+                self._instruction(raw)
+                for raw in self._engine.disasm(self._code[start : start + size], address)
             )
             if sum(instruction.size for instruction in decoded) != size:
                 raise InternalError(f"the code at 0x{address:08x} ({size} bytes) cannot be decoded")

@@ -1,4 +1,4 @@
-"""Measures an artifact on an emulated Cortex-M: exact instructions, estimated cycles, stack, and every bad access."""
+"""Measures an artifact on an emulated Cortex-M: instructions, cycles, stack, and every bad access."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from dnncc.errors import InternalError, MismatchError
 from dnncc.runtime import diagnose
 from dnncc.runtime.bundle import Array, Bundle, Port
 from dnncc.runtime.cores import get_core
 from dnncc.runtime.decode import Decoder, Instruction
 from dnncc.runtime.firmware import Region, read_firmware
-from dnncc.runtime.glue import OUTSIDE_NODES
 from dnncc.runtime.machine import Machine
 from dnncc.runtime.observer import BlockCount
 from dnncc.runtime.timing import cycle_model
 from dnncc.runtime.toolchain import as_bundle, compile_firmware
+from numpy.typing import NDArray
 
 _FIRST_BUFFER = 0x24000000
 _BUFFER_GAP = 0x10000
@@ -43,10 +41,11 @@ class Measurement:
 
     Attributes:
         outputs: in the artifact's types.
-        instructions: retired, from the first of the run function to its return; exact. An instruction whose IT
-            condition fails counts, as it does in hardware counters.
+        instructions: retired, from the first of the run function to its return; exact. An instruction whose
+            IT condition fails counts, as it does in hardware counters.
         cycles: estimated (see timing.py), plus one per unaligned access.
-        stack_bytes: from the stack pointer at the call to the lowest it reaches, the run function's frame included.
+        stack_bytes: from the stack pointer at the call to the lowest it reaches, the run function's frame
+            included.
         unaligned_accesses: single loads and stores at addresses that are no multiple of their size; of the
             emulator's first run, as is what they add to the cycles.
         nodes: per node in profile mode, else empty. What lies outside all nodes is in the totals only.
@@ -63,11 +62,12 @@ class Measurement:
 class Emulator:
     """An artifact on an emulated core.
 
-    Every data access is checked against the regions that the artifact may use: its code and constants (read only),
-    its inputs (read only), arenas, outputs, statics and the stack, each byte-exact. Buffers are aligned to exactly
-    what the manifest promises, and no more; in an emulator's first run unaligned accesses are found, and are an error
-    where the core would fault. What is not checked: which of its constants the code reads, and whether
-    a read from the arena finds a value that was written before (but every run starts from other garbage).
+    Every data access is checked against the regions that the artifact may use: its code and constants (read
+    only), its inputs (read only), arenas, outputs, statics and the stack, each byte-exact. Buffers are
+    aligned to exactly what the manifest promises, and no more; in an emulator's first run unaligned accesses
+    are found, and are an error where the core would fault. What is not checked: which of its constants the
+    code reads, and whether a read from the arena finds a value that was written before (but every run starts
+    from other garbage).
 
     Args:
         artifact: the artifact or its folder.
@@ -83,8 +83,8 @@ class Emulator:
         ram_bytes: arenas and statics. The stack, inputs and outputs are apart.
 
     Raises:
-        UsageError: no such core or compiler. ToolMissingError, ToolFailedError: the compiler or emulator is missing,
-            or fails. MismatchError: the manifest and the header disagree on the arena.
+        UsageError: no such core or compiler. ToolMissingError, ToolFailedError: the compiler or emulator is
+            missing, or fails. MismatchError: the manifest and the header disagree on the arena.
     """
 
     def __init__(
@@ -124,16 +124,19 @@ class Emulator:
             inputs: one array per input, in the artifact's types and shapes.
 
         Raises:
-            UsageError: the inputs do not fit. MismatchError: a forbidden access, a fault, a register that is not
-                restored, an error code, or no end.
+            UsageError: the inputs do not fit. MismatchError: a forbidden access, a fault, a register that is
+                not restored, an error code, or no end.
         """
         arrays = self.bundle.check_inputs(inputs)
         machine = self._machine or self._new_machine()
-        self._machine = None  # a run that fails leaves the core in no state to go on from; the first watches more
+        # A run that fails leaves the core in no state to go on from; the first run watches more than others.
+        self._machine = None
         self._fill(machine, arrays)
         buffers = [*self._inputs, *self._outputs]
         fault = machine.call([self._struct.begin, *(buffer.begin for buffer in buffers)], self._limit)
-        problem = diagnose.problem(machine, self._decoder, self.firmware.symbols, self.core, fault, self._limit)
+        problem = diagnose.problem(
+            machine, self._decoder, self.firmware.symbols, self.core, fault, self._limit
+        )
         if problem:
             raise MismatchError(f"{self.bundle.name} on {self.core.name}: {problem}")
         if machine.register("R0"):
@@ -165,7 +168,9 @@ class Emulator:
             if self.profile
         )
         outputs = [
-            np.frombuffer(machine.read(region.begin, region.bytes), port.numpy_dtype).reshape(port.shape).copy()
+            np.frombuffer(machine.read(region.begin, region.bytes), port.numpy_dtype)
+            .reshape(port.shape)
+            .copy()
             for port, region in zip(self.bundle.outputs, self._outputs, strict=True)
         ]
         return Measurement(
@@ -206,7 +211,9 @@ class Emulator:
             states=len(self.bundle.nodes) + 1,
             watch_everything=self._misaligned is None,
         )
-        self._decoder = Decoder(machine.code, self.firmware.code.begin, armv8="Armv8" in self.core.architecture)
+        self._decoder = Decoder(
+            machine.code, self.firmware.code.begin, armv8="Armv8" in self.core.architecture
+        )
         self._model = cycle_model(self.core.name)
         return machine
 
@@ -228,7 +235,7 @@ class Emulator:
         cursor = _FIRST_BUFFER
 
         def place(name: str, size: int, align: int) -> Region:
-            """A region of its own pages, at an address that is a multiple of `align` and of no higher power of 2."""
+            """A region of its own pages, at a multiple of `align` and of no higher power of two."""
             nonlocal cursor
             begin = cursor + align
             cursor = (begin + size) // _BUFFER_GAP * _BUFFER_GAP + 2 * _BUFFER_GAP
@@ -254,8 +261,8 @@ class Emulator:
 def _deepest(block: Sequence[Instruction]) -> int:
     """The lowest point of the stack pointer within a block, relative to its value at entry; at most 0.
 
-    After a change by an amount that only the run knows, the rest of the block says nothing: the next block's own
-    entry value does.
+    After a change by an amount that only the run knows, the rest of the block says nothing: the next block's
+    own entry value does.
     """
     depth = lowest = 0
     for instruction in block:
@@ -264,6 +271,3 @@ def _deepest(block: Sequence[Instruction]) -> int:
         depth += instruction.stack_change
         lowest = min(lowest, depth)
     return lowest
-
-
-__all__ = ["OUTSIDE_NODES", "Emulator", "Measurement", "NodeMeasurement"]

@@ -59,7 +59,8 @@ class Firmware:
 
     Attributes:
         entry: address of the network's run function, without the Thumb bit.
-        code: all code, the artifact's and the run-time library's; constants: the artifact's; statics: read-write.
+        code: all code, the artifact's and the run-time library's; constants: the artifact's; statics:
+            read-write.
         contents: (address, bytes) of everything that is loaded.
         layout: the words of ``dnncc_glue_layout`` (see glue.layout_source).
         code_bytes, constant_bytes, static_bytes: of the artifact's own objects.

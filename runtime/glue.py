@@ -1,7 +1,7 @@
 """The C text that joins an artifact to whatever runs it.
 
-The C compiler checks it against the artifact's own header under all warnings, so a manifest that disagrees with the
-header (a wrong member, macro or type) fails to compile or is found by comparing sizes.
+The C compiler checks it against the artifact's own header under all warnings, so a manifest that disagrees
+with the header (a wrong member, macro or type) fails to compile or is found by comparing sizes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ OUTSIDE_NODES = 0
 def host_source(bundle: Bundle) -> str:
     """Functions for the host loader: sizes, and a call through arrays of pointers.
 
-    ``dnncc_glue_sizes[]`` holds the number of pools, inputs and outputs, then the bytes of each pool (from the
-    header's macros), each input and each output. ``dnncc_glue_run(pools, io)`` calls the network.
+    ``dnncc_glue_sizes[]`` holds the number of pools, inputs and outputs, then the bytes of each pool (from
+    the header's macros), each input and each output. ``dnncc_glue_run(pools, io)`` calls the network.
     """
     io = [*bundle.inputs, *bundle.outputs]
     sizes = [
@@ -54,7 +54,8 @@ int dnncc_glue_selftest(void *const *pools) {{
 def layout_source(bundle: Bundle) -> str:
     """A constant table for the emulator, which calls the network without any C code in between.
 
-    ``dnncc_glue_layout[]`` holds the size of the struct, then per pool the member's offset and the macro's value.
+    ``dnncc_glue_layout[]`` holds the size of the struct, then per pool the member's offset and the macro's
+    value.
     """
     entries = [f"(uint32_t)sizeof({bundle.name}_t)"]
     for pool in bundle.pools:
@@ -68,9 +69,10 @@ const uint32_t dnncc_glue_layout[] = {{{", ".join(entries)}}};
 
 
 def profile_header(bundle: Bundle) -> str:
-    """Profiling macros that cost nothing: they emit no instruction, only a label's address into a section aside.
+    """Profiling macros that emit no instruction, only a label's address into a section aside.
 
-    A pair (address, state) means that from that address on the given state holds: node index + 1, or OUTSIDE_NODES.
+    A pair (address, state) means that from that address on the given state holds: node index + 1, or
+    OUTSIDE_NODES.
     """
     prefix = bundle.macro_prefix
     return f"""#define DNNCC_MARK(state) \\

@@ -1,4 +1,4 @@
-"""An emulated Cortex-M that runs one function of an image at a time and watches all that it does (unicorn)."""
+"""An emulated Cortex-M (unicorn) that runs one function of an image and watches all that it does."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ class Machine:
     """One core with an image in its memory.
 
     Args:
-        regions: read-write memory besides the image's statics; constants: read-only memory besides the image's.
+        regions: read-write memory besides the image's statics; constants: read-only memory besides the
+            image's.
         stack: the stack, its end included in what may be read (arguments lie there).
         states: the number of profiling states.
-        watch_everything: whether the observer sees every data access. That finds unaligned ones but is several times
-            slower, since the emulator then works out the program counter for each. Otherwise it sees those at the
-            borders of regions, where the page is mapped and the region is not: enough to find every access outside.
+        watch_everything: whether the observer sees every data access. That finds unaligned ones but is
+            several times slower, since the emulator then works out the program counter for each. Otherwise it
+            sees those at the borders of regions, where the page is mapped and the region is not: enough to
+            find every access outside.
 
     Raises:
         ToolMissingError: unicorn is not installed.
@@ -52,7 +54,9 @@ class Machine:
             from unicorn import arm_const
             from unicorn.unicorn_py3.unicorn import uclib
         except ImportError as error:
-            raise ToolMissingError("the emulator unicorn is not installed", help="pip install dnncc[emulate]") from error
+            raise ToolMissingError(
+                "the emulator unicorn is not installed", help="pip install dnncc[emulate]"
+            ) from error
         self._unicorn = unicorn
         self._arm = arm_const
         self._library = uclib
@@ -154,9 +158,7 @@ class Machine:
     def _saved(self) -> dict[str, int]:
         values = {name: 0x5A000000 + index for index, name in enumerate(_CALLEE_SAVED)}
         if self._fpu:
-            values |= {
-                name: 0x400921FB54442D00 + index for index, name in enumerate(_CALLEE_SAVED_FLOAT)
-            }
+            values |= {name: 0x400921FB54442D00 + index for index, name in enumerate(_CALLEE_SAVED_FLOAT)}
         return values
 
     def _set_registers(self, values: Mapping[str, int]) -> None:

@@ -9,11 +9,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from dnncc.errors import InternalError
 from dnncc.runtime.firmware import Region
 from dnncc.runtime.toolchain import HARNESS, compile_library
+from numpy.typing import NDArray
 
 _MAX_REGIONS = 24
 _MAX_UNALIGNED = 64
@@ -97,7 +96,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class UnalignedAccess:
-    """Data accesses by one instruction to addresses that are no multiple of their size (or of 4, if smaller)."""
+    """Data accesses by one instruction to addresses that are no multiple of min(size, 4)."""
 
     pc: int
     address: int
@@ -186,7 +185,9 @@ class Observer:
         """The pointer that the three functions expect as their last argument."""
         return ctypes.addressof(self._raw)
 
-    def reset(self, readable: Sequence[Region], writable: Sequence[Region], stack: Region, limit: int) -> None:
+    def reset(
+        self, readable: Sequence[Region], writable: Sequence[Region], stack: Region, limit: int
+    ) -> None:
         """Forgets all counts and sets what may be accessed, and how many instructions may run."""
         raw = self._raw
         used = raw.blocks_used

@@ -1,17 +1,18 @@
 """Cycle estimates for basic blocks, per core, with memory that answers without wait states.
 
-Sources: the instruction timing tables of Arm's technical reference manuals: Cortex-M0+ (DDI 0484, 3.3), Cortex-M3
-(DDI 0337, 3.3) and Cortex-M4 (DDI 0439, 3.3), each with the load and store rules that follow its table. What those
-give as a range is taken as follows: the refill P of a taken branch (1 to 3) is 1 for a direct branch, 2 through a
-register or a load, and 1 more where the target is a 32-bit instruction that is not word-aligned; a division (2 to 12)
-counts 12; Cortex-M3's long multiplications count 4 (3 to 5) and 5 with addition (4 to 7).
+Sources: the instruction timing tables of Arm's technical reference manuals: Cortex-M0+ (DDI 0484, 3.3),
+Cortex-M3 (DDI 0337, 3.3) and Cortex-M4 (DDI 0439, 3.3), each with the load and store rules that follow its
+table. What those give as a range is taken as follows: the refill P of a taken branch (1 to 3) is 1 for a
+direct branch, 2 through a register or a load, and 1 more where the target is a 32-bit instruction that is not
+word-aligned; a division (2 to 12) counts 12; Cortex-M3's long multiplications count 4 (3 to 5) and 5 with
+addition (4 to 7).
 
-**Cortex-M7 and Cortex-M33 are estimates**: Arm publishes no table for them. The M33 is taken to be as the M4 (its
-limited dual issue is left out, so it should be faster than the estimate). The M7 is a model of its two in-order
-pipes: see CortexM7.
+**Cortex-M7 and Cortex-M33 are estimates**: Arm publishes no table for them. The M33 is taken to be as the M4
+(its limited dual issue is left out, so it should be faster than the estimate). The M7 is a model of its two
+in-order pipes: see CortexM7.
 
-A block's instructions are timed in order; what one block's last instruction saves or costs the next block's first is
-left out, as are flash wait states, caches, bus contention and interrupts.
+A block's instructions are timed in order; what one block's last instruction saves or costs the next block's
+first is left out, as are flash wait states, caches, bus contention and interrupts.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class CortexM4:
 
     @staticmethod
     def _address_stall(instruction: Instruction, previous: Instruction | None) -> int:
-        """An address that depends on the data processing instruction just before it: there is no forwarding path."""
+        """An address that the data processing instruction just before computes: nothing forwards it."""
         if previous is None or previous.op in _MEMORY:
             return 0
         return 1 if previous.writes & instruction.address_reads else 0
@@ -146,12 +147,19 @@ class CortexM3(CortexM4):
 class CortexM7:
     """Cortex-M7, estimated: two instructions per cycle where they may go together.
 
-    A pair goes together if the second needs nothing that the first writes, and at most one of the two is a memory
-    access, a multiplication, a floating-point operation or a branch, and a SIMD or DSP instruction comes first. A
-    loaded value can be used one cycle later. Multiple transfers move 64 bits per cycle. Branches are predicted.
+    A pair goes together if the second needs nothing that the first writes, and at most one of the two is a
+    memory access, a multiplication, a floating-point operation or a branch, and a SIMD or DSP instruction
+    comes first. A loaded value can be used one cycle later. Multiple transfers move 64 bits per cycle.
+    Branches are predicted.
     """
 
-    _CYCLES: Mapping[Op, int] = {Op.DIVIDE: 12, Op.FLOAT_DIVIDE: 14, Op.BARRIER: 4, Op.SYSTEM: 2, Op.TABLE_BRANCH: 3}
+    _CYCLES: Mapping[Op, int] = {
+        Op.DIVIDE: 12,
+        Op.FLOAT_DIVIDE: 14,
+        Op.BARRIER: 4,
+        Op.SYSTEM: 2,
+        Op.TABLE_BRANCH: 3,
+    }
     _ALONE = (Op.BARRIER, Op.SYSTEM, Op.DIVIDE, Op.FLOAT_DIVIDE, *_MULTIPLE)
 
     def cycles(self, block: Sequence[Instruction]) -> list[int]:
@@ -209,5 +217,7 @@ def cycle_model(core: str) -> CycleModel:
         UsageError: there is none for it.
     """
     if core not in _MODELS:
-        raise UsageError(f"there is no timing model for the core {core!r}", help=f"cores: {', '.join(_MODELS)}")
+        raise UsageError(
+            f"there is no timing model for the core {core!r}", help=f"cores: {', '.join(_MODELS)}"
+        )
     return _MODELS[core]()

@@ -1,7 +1,7 @@
 """Builds artifacts: shared libraries and programs for the host, bare-metal images for Cortex-M.
 
-Every build lands in a cache folder keyed by the content of all that goes into it, never in the artifact's own folder,
-so the same artifact compiles once and a changed byte compiles again.
+Every build lands in a cache folder keyed by the content of all that goes into it, never in the artifact's own
+folder, so the same artifact compiles once and a changed byte compiles again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ _KEEP_BUILDS_SECONDS = 7 * 24 * 3600
 
 
 def compile_host(
-    artifact: Bundle | Path | str, compiler: str = "auto", opt: str = "-O2", defines: Sequence[str] = ()
+    artifact: Bundle | Path | str,
+    compiler: str = "auto",
+    opt: str = "-O2",
+    defines: Sequence[str] = (),
+    selftest: bool = False,
 ) -> Path:
     """Compiles an artifact into a shared library for this machine.
 
@@ -40,9 +44,11 @@ def compile_host(
         compiler: "gcc", "clang", "zig", or "auto": the first of them that is installed.
         opt: the optimization option, such as "-O3".
         defines: macros, as "NAME" or "NAME=VALUE".
+        selftest: with the artifact's self-test.
 
     Returns:
-        The path of the library. It exports the network's own functions and those of the glue (runtime/glue.py).
+        The path of the library. It exports the network's own functions and those of the glue
+        (runtime/glue.py).
 
     Raises:
         ToolMissingError, ToolFailedError: there is no such compiler; it rejects the code.
@@ -50,7 +56,12 @@ def compile_host(
     bundle = as_bundle(artifact)
     driver = _host_driver(compiler)
     flags = (opt, "-shared", "-fPIC", *_quiet_sanitizer(driver), *_defines(defines))
-    return _compile_program(bundle, driver, flags, (), f"{bundle.name}{_SHARED_SUFFIX}")
+    generated = {"glue.c": glue.host_source(bundle)}
+    extra = []
+    if selftest:
+        generated["selftest_glue.c"] = glue.selftest_source(bundle)
+        extra.append(bundle.folder / bundle.selftest)
+    return _compile_program(bundle, driver, flags, generated, extra, f"{bundle.name}{_SHARED_SUFFIX}")
 
 
 def compile_host_program(
@@ -59,14 +70,17 @@ def compile_host_program(
     """Compiles an artifact into a program that reads inputs from stdin and writes outputs to stdout.
 
     Args:
-        sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer, every finding fatal (gcc and clang; zig's
-            clang comes without the former's run-time library).
+        sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer, every finding fatal (gcc and clang;
+            zig's clang comes without the former's run-time library).
     """
     bundle = as_bundle(artifact)
     driver = _host_driver(compiler)
     checks = ("-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     flags = (opt, *(checks if sanitize else _quiet_sanitizer(driver)))
-    return _compile_program(bundle, driver, flags, (HARNESS / "host_main.c",), f"{bundle.name}_host")
+    generated = {"glue.c": glue.host_source(bundle)}
+    return _compile_program(
+        bundle, driver, flags, generated, [HARNESS / "host_main.c"], f"{bundle.name}_host"
+    )
 
 
 def compile_firmware(
@@ -79,8 +93,8 @@ def compile_firmware(
 ) -> Path:
     """Compiles an artifact into an image for the emulator.
 
-    The image has the memory layout of harness/emulator.ld, in which the artifact's own code and constants are apart
-    from the harness's (memcpy, memset and memmove) and the compiler's run-time library.
+    The image has the memory layout of harness/emulator.ld, in which the artifact's own code and constants are
+    apart from the harness's (memcpy, memset and memmove) and the compiler's run-time library.
 
     Args:
         core: such as "cortex-m4" (see cores.CORES).
@@ -125,7 +139,7 @@ def compile_firmware(
 
 
 def compile_library(sources: Sequence[Path], name: str) -> Path:
-    """Compiles C files of ours into a shared library for this machine with the first compiler that is installed."""
+    """Compiles C files of ours into a shared library with the first compiler that is installed."""
     driver = first_host_compiler()
     flags = (*WARNINGS, "-O2", "-shared", "-fPIC", *_quiet_sanitizer(driver))
     file = f"{name}{_SHARED_SUFFIX}"
@@ -141,7 +155,8 @@ def firmware_flags(driver: Compiler, core: Core) -> tuple[str, ...]:
     sections = ("-ffunction-sections", "-fdata-sections", "-fomit-frame-pointer")
     tables = ("-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
     if driver.name == "zig":
-        # zig has no C library for bare metal: harness/string.h declares the three functions that artifacts may use.
+        # zig has no C library for bare metal: harness/string.h declares the three functions that artifacts
+        # may use.
         own = (*core.zig_flags, "-isystem", str(HARNESS), *_quiet_sanitizer(driver))
     else:
         own = core.gcc_flags
@@ -168,8 +183,8 @@ def as_bundle(artifact: Bundle | Path | str) -> Bundle:
 def cached_build(key: Iterable[str], files: Iterable[Path], build: Callable[[Path], None]) -> Path:
     """The folder that `build` filled for this key and these files' contents, now or earlier.
 
-    `build` works in a private folder that takes its final name only when complete, so neither a failure nor another
-    process leaves half a build.
+    `build` works in a private folder that takes its final name only when complete, so neither a failure nor
+    another process leaves half a build.
 
     Raises:
         OutputError: the cache folder cannot be written.
@@ -207,15 +222,18 @@ def cached_build(key: Iterable[str], files: Iterable[Path], build: Callable[[Pat
 
 
 def _compile_program(
-    bundle: Bundle, driver: Compiler, flags: Sequence[str], extra: Sequence[Path], output: str
+    bundle: Bundle,
+    driver: Compiler,
+    flags: Sequence[str],
+    generated: dict[str, str],
+    extra: Sequence[Path],
+    output: str,
 ) -> Path:
-    generated = {"glue.c": glue.host_source(bundle)}
-
     def build(folder: Path) -> None:
         _write(folder, generated)
-        sources = (*(_in(bundle, source) for source in bundle.sources), "glue.c", *(str(path) for path in extra))
-        includes = ("-I", str(bundle.folder.absolute()))
-        driver.run((*WARNINGS, *flags, *includes, *sources, "-o", output), folder)
+        files = (*(bundle.folder / name for name in bundle.sources), *extra)
+        sources = (*(str(path.absolute()) for path in files), *generated)
+        driver.run((*WARNINGS, *flags, "-I", str(bundle.folder.absolute()), *sources, "-o", output), folder)
 
     key = (driver.version, *flags, output, *generated.values())
     return cached_build(key, (*_files(bundle), *extra), build) / output

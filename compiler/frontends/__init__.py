@@ -1,1 +1,1 @@
-"""."""
+"""Frontends: from the formats of training frameworks to a float graph."""

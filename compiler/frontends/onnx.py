@@ -1,18 +1,26 @@
 """The ONNX frontend: a model file becomes a float graph.
 
-Inputs and outputs keep their names, shapes and layout; operators over images work on [N,H,W,C] between explicit
-transposes. Every floating type is calculated in f32. Shapes are inferred here, what the model says about them is not
-needed.
+Inputs and outputs keep their names, shapes and layout; operators over images work on [N,H,W,C] between
+explicit transposes. Every floating type is calculated in f32. Shapes are inferred here: what the model says
+about those between inputs and outputs is not needed.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnncc.errors import Culprit, InvalidGraphError, ModelError, UnreadableModelError, UnsupportedError
+from dnncc.errors import (
+    Culprit,
+    ExternalDataError,
+    InvalidGraphError,
+    ModelError,
+    UnreadableModelError,
+    UnsupportedError,
+)
 from dnncc.frontends.onnx_dims import input_shapes
 from dnncc.frontends.onnx_importer import GraphImporter
 from dnncc.frontends.onnx_node import ModelNode
@@ -20,7 +28,7 @@ from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS
 from dnncc.frontends.onnx_structure import execution_order, node_names
 from dnncc.frontends.onnx_tensors import array_of
 from dnncc.ir.graph import Const, Graph, Value
-from dnncc.ir.types import Array, DType, TensorType
+from dnncc.ir.types import DType, TensorType
 from dnncc.ops.base import TypeMismatchError, load_all
 
 if TYPE_CHECKING:
@@ -44,13 +52,13 @@ def load_onnx(
     """Read an ONNX model.
 
     Args:
-        source: the model's path, or the model itself (it must not refer to external data then; it is not changed).
-        dims: values of symbolic dimensions. The first dimension of an input, the batch, becomes 1 by itself; one
-            that the model fixes stays, whatever it is.
+        source: the model's path, or the model itself, which stays as it is and cannot refer to external data.
+        dims: values of symbolic dimensions. The first dimension of an input, the batch, becomes 1 by itself;
+            one that the model fixes stays, whatever it is.
         name: the graph's name; the file's stem, or the name in the model, by default.
 
     Returns:
-        The float graph, verified operator by operator through type inference, without nodes that nobody reads.
+        The float graph, without nodes that nobody reads.
 
     Raises:
         ModelError: UnreadableModelError, UnsupportedError (with every unsupported node), InvalidGraphError,
@@ -89,8 +97,7 @@ def _read(path: Path) -> Any:
 
 
 def _load_importers() -> None:
-    import dnncc.frontends.onnx_folded
-
+    importlib.import_module("dnncc.frontends.onnx_folded")
     load_all()
 
 
@@ -111,16 +118,131 @@ class _Model:
         nodes = self.proto.node
         names = node_names(nodes)
         order = execution_order(self.proto, names)
+        used = {name for i in order for name in nodes[i].input} | {value.name for value in self.proto.output}
         graph = Graph(name, self._inputs(dims))
-        self.values.update({value.name: value for value in graph.inputs})
-        self._constants({name for i in order for name in nodes[i].input} | {v.name for v in self.proto.output})
+        self._constants(used)
         reserved = {*self.values, *(name for node in nodes for name in node.output)}
         importer = GraphImporter(graph, reserved, names)
-        used = {name for i in order for name in nodes[i].input} | {value.name for value in self.proto.output}
         for i in order:
-            self._import(importer, nodes[i], names[i], used)
-        outputs = {value.name: self.values.get(value.name) for value in self.proto.output}
-        self._check_outputs(outputs)
+            try:
+                results = self._import(importer, nodes[i], names[i], used)
+            except ModelError as error:
+                self._note(type(error), *error.culprits)
+                results = {}
+            except (TypeMismatchError, OverflowError) as error:
+                self._note(InvalidGraphError, Culprit(names[i], nodes[i].op_type, str(error)))
+                results = {}
+            self.values.update({name: results.get(name) for name in nodes[i].output if name})
+        outputs = self._outputs()
         self._raise_problems()
-        importer.finish_graph({name: value for name, value in outputs.items() if value is not None})
+        importer.finish_graph(outputs)
         return graph
+
+    def _opset(self) -> int:
+        import onnx
+
+        versions = [o.version for o in self.model.opset_import if o.domain in _DEFAULT_DOMAINS]
+        # Models that do not say have been written before there were versions.
+        opset = max(versions, default=1)
+        newest = onnx.defs.onnx_opset_version()
+        if opset < OLDEST_OPSET:
+            raise UnsupportedError(
+                f"opset {opset} is older than {OLDEST_OPSET}",
+                help="convert the model with onnx.version_converter.convert_version(model, 13)",
+            )
+        if opset > newest:
+            raise UnsupportedError(
+                f"opset {opset} is newer than {newest}, the newest that the installed onnx package knows",
+                help="export the model with an older opset, or update the onnx package and dnncc",
+            )
+        return opset
+
+    def _inputs(self, dims: Mapping[str, int]) -> list[Value]:
+        """The values of the inputs that are not initializers (old models list those too)."""
+        constants = {t.name for t in self.proto.initializer} | {
+            t.values.name for t in self.proto.sparse_initializer
+        }
+        tensors = []
+        for value in self.proto.input:
+            if value.name in constants:
+                continue
+            if value.type.WhichOneof("value") != "tensor_type":
+                self._note(UnsupportedError, Culprit(value.name, reason="an input that is not a tensor"))
+            elif ELEMENT_TYPES.get(value.type.tensor_type.elem_type) is not DType.F32:
+                kind = value.type.tensor_type.elem_type
+                reason = f"an input of ONNX element type {kind} (supported: floating types)"
+                self._note(UnsupportedError, Culprit(value.name, reason=reason))
+            else:
+                tensors.append(value)
+                continue
+            self.values[value.name] = None
+        shapes = input_shapes(tensors, dims)
+        values = [Value(name, TensorType(DType.F32, shape)) for name, shape in shapes.items()]
+        self.values.update({value.name: value for value in values})
+        return values
+
+    def _constants(self, used: set[str]) -> None:
+        for tensor in self.proto.initializer:
+            if tensor.name not in used:
+                continue
+            try:
+                self.values[tensor.name] = Const.of(tensor.name, array_of(tensor, self.folder))
+            except ModelError as error:
+                self._note(type(error), *error.culprits)
+                self.values[tensor.name] = None
+        for sparse in self.proto.sparse_initializer:
+            if sparse.values.name in used:
+                self._note(UnsupportedError, Culprit(sparse.values.name, reason="a sparse constant"))
+                self.values[sparse.values.name] = None
+
+    def _import(self, importer: GraphImporter, proto: Any, name: str, used: set[str]) -> dict[str, Value]:
+        """The node's outputs by name; none if an operand is unknown because of an earlier problem."""
+        if proto.domain not in _DEFAULT_DOMAINS or proto.op_type not in ONNX_OPS:
+            known = proto.domain in _DEFAULT_DOMAINS
+            op_type = proto.op_type if known else f"{proto.domain}.{proto.op_type}"
+            raise UnsupportedError(
+                f"{name}: {op_type}", [Culprit(name, op_type, "operator is not supported")]
+            )
+        operands = [self.values[operand] if operand else None for operand in proto.input]
+        if any(operand and self.values[operand] is None for operand in proto.input):
+            return {}
+        node = ModelNode(proto, name, self.opset, operands, lambda tensor: array_of(tensor, self.folder))
+        importer.begin(node)
+        returned = ONNX_OPS[proto.op_type](importer, node)
+        values = [returned] if isinstance(returned, Value) else list(returned)
+        node.check_all_seen()
+        for index, output in enumerate(proto.output):
+            if index >= len(values) and output in used:
+                raise node.unsupported(f"output {index} ({output}) is not supported")
+        results = {output: value for output, value in zip(proto.output, values, strict=False) if output}
+        importer.finish(results)
+        return results
+
+    def _outputs(self) -> dict[str, Value]:
+        outputs = {}
+        for proto in self.proto.output:
+            value = self.values[proto.name]
+            if value is None:
+                continue
+            if value.type.dtype is not DType.F32 or not value.type.size:
+                self._note(
+                    UnsupportedError, Culprit(proto.name, reason=f"an output {value.type} (supported: f32)")
+                )
+            outputs[proto.name] = value
+        return outputs
+
+    def _note(self, kind: type[ModelError], *culprits: Culprit) -> None:
+        self.problems.setdefault(kind, []).extend(culprits)
+
+    def _raise_problems(self) -> None:
+        found = self.problems
+        if ExternalDataError in found:
+            raise ExternalDataError("the model's external data cannot be used", found[ExternalDataError])
+        if UnsupportedError in found:
+            raise UnsupportedError(
+                "the model uses what dnncc does not support",
+                found[UnsupportedError],
+                help="`dnncc list ops` shows what is supported",
+            )
+        if InvalidGraphError in found:
+            raise InvalidGraphError("the model is not well formed", found[InvalidGraphError])

@@ -11,9 +11,9 @@ from dnncc.errors import Culprit, UnknownShapeError, UsageError
 def input_shapes(inputs: Sequence[Any], dims: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
     """The shape of each model input by name.
 
-    A dimension that is not fixed goes by its symbol, or by ``INPUT.AXIS`` if it has none. If it is the first of an
-    input it is the batch and becomes 1, as does every other dimension of the same symbol, unless ``dims`` says
-    otherwise. Fixed dimensions stay, a fixed batch included.
+    A dimension that is not fixed goes by its symbol, or by ``INPUT.AXIS`` if it has none. If it is the first
+    of an input it is the batch and becomes 1, as does every other dimension of the same symbol, unless
+    ``dims`` says otherwise. Fixed dimensions stay, a fixed batch included.
 
     Args:
         inputs: the ``ValueInfoProto`` of tensors.
@@ -35,7 +35,9 @@ def input_shapes(inputs: Sequence[Any], dims: Mapping[str, int]) -> dict[str, tu
             culprits.append(Culprit(name, reason="has no shape, not even a number of dimensions"))
             continue
         shapes[name] = tuple(d if isinstance(d, int) else known[d] for d in spec)
-        unknown = [f"dimension {axis} ({d})" for axis, d in enumerate(spec) if isinstance(d, str) and not known[d]]
+        unknown = [
+            f"dimension {axis} ({d})" for axis, d in enumerate(spec) if isinstance(d, str) and not known[d]
+        ]
         if unknown:
             culprits.append(Culprit(name, reason=f"{', '.join(unknown)} unknown"))
     if culprits:

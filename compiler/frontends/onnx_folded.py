@@ -6,7 +6,6 @@ The latter are the arithmetic on shapes that exporters leave in a model; their o
 from __future__ import annotations
 
 import numpy as np
-
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.graph import Value
 from dnncc.ops.elementwise import broadcast_shape
@@ -32,11 +31,11 @@ def import_constant(g: Importer, node: OnnxNode) -> Value:
     if node.has("value"):
         return g.const("value", node.tensor("value"))
     if node.has("value_float"):
-        return g.const("value", np.float32(node.float("value_float")))
+        return g.const("value", np.array(node.float("value_float"), np.float32))
     if node.has("value_floats"):
         return g.const("value", np.array(node.floats("value_floats"), np.float32))
     if node.has("value_int"):
-        return g.const("value", np.int64(node.int("value_int")))
+        return g.const("value", np.array(node.int("value_int"), np.int64))
     if node.has("value_ints"):
         return g.const("value", np.array(node.ints("value_ints"), np.int64))
     raise node.unsupported("a constant that is neither dense nor numeric")
@@ -52,7 +51,7 @@ def import_shape(g: Importer, node: OnnxNode) -> Value:
 
 @onnx_op("Size")
 def import_size(g: Importer, node: OnnxNode) -> Value:
-    return g.const("size", np.int64(node.value(0).type.size))
+    return g.const("size", np.array(node.value(0).type.size, np.int64))
 
 
 @onnx_op("Gather")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
-
-from dnncc.errors import ModelError
 from dnncc.frontends.onnx_node import ModelNode
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType, TensorType
@@ -38,20 +35,25 @@ class GraphImporter:
         self._emitted: list[Node] = []
         self._made: dict[Value, str] = {}
 
-    # -- what importers call -----------------------------------------------------------------------------------
+    # -- what importers call -------------------------------------------------------------------
 
     def emit(self, op: Op, inputs: Sequence[Value]) -> Value:
         return self.emit_all(op, inputs)[0]
 
     def emit_all(self, op: Op, inputs: Sequence[Value]) -> list[Value]:
-        types = op.infer(*(v.type for v in inputs))
+        types = self._infer(op, [v.type for v in inputs])
         constants = [v.data for v in inputs if isinstance(v, Const)]
         if len(constants) == len(inputs):
             for type in types:
                 self.limit(type.shape)
-            folded = op.reference(*constants)
+            if any(not type.size for type in types):
+                folded = [np.zeros(type.shape, type.dtype.numpy) for type in types]
+            else:
+                folded = list(op.reference(*constants))
             hint = inputs[0].name or self._made.get(inputs[0], "")
             return [self._constant(f"{hint}_{op.name}", data) for data in folded]
+        if any(not data.size for data in constants):
+            raise self._current.unsupported("an operand without elements")
         outputs = [Value("", self._checked(type)) for type in types]
         for value in outputs:
             self._made[value] = op.name
@@ -79,9 +81,19 @@ class GraphImporter:
         return self._node
 
     def _constant(self, hint: str, data: Array) -> Const:
-        value = replace(Const.of("", data))
+        value = Const.of("", data)
         self._made[value] = hint
         return value
+
+    def _infer(self, op: Op, types: Sequence[TensorType]) -> Sequence[TensorType]:
+        try:
+            return op.infer(*types)
+        except TypeMismatchError as error:
+            # Arithmetic on other types than floats and shapes may be fine in ONNX, but not here.
+            kinds = {type.dtype for type in types}
+            if len(kinds) == 1 and DType.F32 not in kinds:
+                raise self._current.unsupported(str(error)) from error
+            raise
 
     def _checked(self, type: TensorType) -> TensorType:
         if type.dtype is not DType.F32:
@@ -90,7 +102,7 @@ class GraphImporter:
             raise self._current.unsupported(f"a result {type} with {type.size} elements")
         return type
 
-    # -- what the frontend calls -------------------------------------------------------------------------------
+    # -- what the frontend calls ---------------------------------------------------------------
 
     def begin(self, node: ModelNode) -> None:
         """Everything emitted from here on belongs to ``node``."""
@@ -109,7 +121,9 @@ class GraphImporter:
                 del self._made[value]
         first = next(iter(results), self._current.name)
         for value, hint in self._made.items():
-            value.name = self._unique(hint if isinstance(value, Const) else f"{first}_{hint}", self._value_names)
+            value.name = self._unique(
+                hint if isinstance(value, Const) else f"{first}_{hint}", self._value_names
+            )
         main = next((n for n in self._emitted if n.op.name not in _LAYOUT), None)
         for node in self._emitted:
             if node is (main or self._emitted[-1]):
@@ -125,9 +139,11 @@ class GraphImporter:
         """
         self.graph.outputs = []
         for name, value in outputs.items():
-            if isinstance(value, Const):
+            if value.name == name:
+                pass
+            elif isinstance(value, Const):
                 value = Const(name, value.type, value.data)
-            elif value.name != name and (value in self.graph.inputs or value.name in outputs):
+            elif value in self.graph.inputs or value.name in outputs:
                 alias = Value(name, value.type)
                 node = self._unique(f"{name}_copy", self._node_names)
                 self.graph.nodes.append(Node(Reshape(value.type.shape), [value], [alias], node))
@@ -145,6 +161,3 @@ class GraphImporter:
             name = f"{hint}_{count}"
         taken.add(name)
         return name
-
-
-__all__ = ["GraphImporter", "ModelError", "TypeMismatchError"]

@@ -46,7 +46,7 @@ class ModelNode:
         if len(self._attributes) != len(proto.attribute):
             raise self.invalid("an attribute is given twice")
 
-    # -- operands ----------------------------------------------------------------------------------------------
+    # -- operands ------------------------------------------------------------------------------
 
     @property
     def n_inputs(self) -> _Int:
@@ -78,7 +78,7 @@ class ModelNode:
             raise self.invalid(f"operand {index} is missing")
         return array
 
-    # -- attributes --------------------------------------------------------------------------------------------
+    # -- attributes ----------------------------------------------------------------------------
 
     def has(self, attribute: str) -> bool:
         self._seen_attributes.add(attribute)
@@ -123,7 +123,7 @@ class ModelNode:
             raise self.invalid(f"attribute '{name}' is of kind {attribute.type}, not {_FIELDS[field]}")
         return getattr(attribute, field)
 
-    # -- errors ------------------------------------------------------------------------------------------------
+    # -- errors --------------------------------------------------------------------------------
 
     def axis(self, value: _Int, rank: _Int) -> _Int:
         if not -rank <= value < rank:

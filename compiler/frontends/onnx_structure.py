@@ -1,4 +1,4 @@
-"""The wiring of an ONNX graph: every name defined once, no cycle, the nodes that matter in execution order."""
+"""The wiring of an ONNX graph: every name defined once, no cycles, the nodes in execution order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dnncc.errors import Culprit, InvalidGraphError
 
 
 def node_names(nodes: Sequence[Any]) -> list[str]:
-    """A name of its own for each ``NodeProto``: the model's where it has one, else operator type and position."""
+    """A name of its own for each ``NodeProto``: the model's if it has one, else type and position."""
     taken = {node.name for node in nodes}
     names: list[str] = []
     used: set[str] = set()
@@ -27,7 +27,7 @@ def node_names(nodes: Sequence[Any]) -> list[str]:
 
 
 def execution_order(graph: Any, names: Sequence[str]) -> list[int]:
-    """Positions of the nodes that the outputs depend on, in an order in which every operand is defined before.
+    """Positions of the nodes that the outputs depend on, each after those that define its operands.
 
     The model's own order is kept where it is one.
 
@@ -61,7 +61,8 @@ def _duplicates(graph: Any) -> list[Culprit]:
     groups = {
         "inputs": [value.name for value in graph.input],
         "outputs": [value.name for value in graph.output],
-        "initializers": [t.name for t in graph.initializer] + [t.values.name for t in graph.sparse_initializer],
+        "initializers": [t.name for t in graph.initializer]
+        + [t.values.name for t in graph.sparse_initializer],
     }
     problems = [
         Culprit(name, reason=f"is {count} times among the {group}")
@@ -101,7 +102,7 @@ def _dangling(graph: Any, names: Sequence[str]) -> list[Culprit]:
 
 
 def _sorted(needs: Sequence[set[int]]) -> list[int]:
-    """Kahn's algorithm, always taking the earliest node that is ready; nodes in or behind a cycle are left out."""
+    """Kahn's algorithm, taking the earliest node that is ready; nodes in or behind a cycle are left out."""
     users: list[list[int]] = [[] for _ in needs]
     missing = [len(sources) for sources in needs]
     for i, sources in enumerate(needs):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from dnncc.errors import Culprit, ExternalDataError, InvalidGraphError, ModelError, UnsupportedError
 from dnncc.frontends.onnx_registry import BFLOAT16, ELEMENT_TYPES, FLOAT16
 from dnncc.ir.types import Array
@@ -38,8 +37,8 @@ def array_of(tensor: Any, folder: Path | None) -> Array:
         folder: where the model lies; None for a model that did not come from a file.
 
     Raises:
-        ModelError: another element type; data that does not fit the dimensions; a double that f32 cannot hold;
-            external data that is missing, too short or outside the folder.
+        ModelError: another element type; data that does not fit the dimensions; a double that f32 cannot
+            hold; external data that is missing, too short or outside the folder.
     """
     if tensor.data_type not in _STORED:
         raise _error(UnsupportedError, tensor, f"ONNX element type {tensor.data_type} is not supported")
@@ -105,7 +104,7 @@ def _external_bytes(tensor: Any, size: int, folder: Path | None) -> bytes:
                 needs = f"has {available} bytes, the tensor needs {size} from {offset}"
                 raise _error(ExternalDataError, tensor, f"'{location}' {needs}")
             file.seek(offset)
-            return file.read(size)
+            return bytes(file.read(size))
     except (OSError, RuntimeError) as error:  # RuntimeError: links that form a circle
         raise _error(ExternalDataError, tensor, f"'{location}' cannot be read: {error}") from error
 

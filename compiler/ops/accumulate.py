@@ -41,13 +41,17 @@ def product_sum(a: Array, b: Array) -> Array:
         f64 for floats; for integers i64, or Python integers where i64 could overflow.
     """
     if a.dtype.kind == "f":
-        return np.matmul(a.astype(np.float64), b.astype(np.float64))
+        return _matmul(a, b, np.float64)
     bound = _magnitude(a) * _magnitude(b) * a.shape[-1]
     if bound < _EXACT_IN_F64:
         # Every partial sum is an integer that f64 holds exactly, and f64 has a fast product.
-        return np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64)
-    wide: Any = np.int64 if bound < _EXACT_IN_I64 else object
-    return np.matmul(a.astype(wide), b.astype(wide))
+        return _matmul(a, b, np.float64).astype(np.int64)
+    return _matmul(a, b, np.int64 if bound < _EXACT_IN_I64 else object)
+
+
+def _matmul(a: Array, b: Array, dtype: Any) -> Array:
+    product: Array = np.matmul(a.astype(dtype), b.astype(dtype))
+    return product
 
 
 def narrow(y: Array, dtype: DType) -> Array:

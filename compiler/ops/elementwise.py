@@ -42,7 +42,7 @@ class Unary(Op):
         from dnncc.targets.lowering.api import te
 
         (x,) = inputs
-        return te.compute(x.shape, lambda *i: self.expr(x[i]), name=self.name)
+        return te.compute(x.shape, lambda *i: self.expr(x(*i)), name=self.name)
 
 
 @dataclass(frozen=True)

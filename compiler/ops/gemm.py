@@ -48,4 +48,4 @@ def import_gemm(g: Importer, node: OnnxNode) -> Value:
 
 
 def _scaled(g: Importer, value: Value, factor: float) -> Value:
-    return value if factor == 1 else g.emit(Mul(), [value, g.const("factor", np.float32(factor))])
+    return value if factor == 1 else g.emit(Mul(), [value, g.const("factor", np.array(factor, np.float32))])

@@ -58,4 +58,4 @@ def truncated_quotient(a: Array, b: Array) -> Array:
     """Integer division that rounds toward zero, as ONNX does and numpy does not."""
     quotient: Array = a // b
     rounded_down = (a % b != 0) & ((a < 0) != (b < 0))
-    return (quotient + rounded_down).astype(a.dtype)
+    return np.asarray(quotient + rounded_down, a.dtype)

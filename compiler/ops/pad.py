@@ -68,17 +68,17 @@ def import_pad(g: Importer, node: OnnxNode) -> Value:
         )
     else:
         amounts = node.ints("pads")
-        given = np.float32(node.float("value", 0.0))
+        given = np.array(node.float("value", 0.0), np.float32)
         axes = range(x.type.rank)
     if len(amounts) != 2 * len(axes) or len(set(axes)) != len(axes):
         raise node.invalid(f"pads {amounts} for axes {tuple(axes)}")
     if any(amount < 0 for amount in amounts):
         raise node.unsupported(f"negative pads {amounts} (crop with Slice instead)")
-    if given is not None and np.size(given) != 1:
-        raise node.invalid(f"a padding value of shape {np.shape(given)}")
+    if given is not None and given.size != 1:
+        raise node.invalid(f"a padding value of shape {given.shape}")
     pads = [(0, 0)] * x.type.rank
     for i, axis in enumerate(axes):
         pads[axis] = (amounts[i], amounts[i + len(axes)])
     if not any(amounts):
         return x
-    return g.emit(Pad(tuple(pads), 0 if given is None else np.reshape(given, ()).item()), [x])
+    return g.emit(Pad(tuple(pads), 0 if given is None else given.reshape(()).item()), [x])

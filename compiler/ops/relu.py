@@ -21,7 +21,8 @@ class Relu(Unary):
     name: ClassVar[str] = "relu"
 
     def apply(self, x: Array) -> Array:
-        return np.maximum(x, x.dtype.type(0))
+        y: Array = np.maximum(x, x.dtype.type(0))
+        return y
 
     def expr(self, x: Any) -> Any:
         from dnncc.targets.lowering.api import const, te

@@ -13,7 +13,7 @@ from dnncc.passes.planning.layout import Layout
 
 @dataclass(frozen=True)
 class Exact:
-    """What the solver found: offsets lower than before (or None), a bound, and whether Ctrl-C ended the search."""
+    """What the solver found: a placement as asked (or None), a lower bound, and whether Ctrl-C ended the search."""
 
     offsets: list[int] | None
     bound: int
@@ -24,21 +24,23 @@ def solve_exactly(
     layout: Layout,
     start: Sequence[int],
     bound: int,
-    capacity: int | None,
+    target: int | None,
     effort: float,
     report: Callable[[int, int], None],
 ) -> Exact:
-    """Looks for a placement lower than `start`, or for any within `capacity`.
+    """Looks for a placement no higher than `target`, or for the lowest one below `start`.
 
     Lowest placements consist of sums of gaps rounded up to alignments, so offsets are counted in the greatest common
     divisor of all these. One worker, a fixed seed and a deterministic limit make the answer independent of the clock.
+    Buffers are rectangles in time and space besides (an input that may be overlapped, without its last step): it
+    speeds up the search for tight targets.
 
     Args:
         layout: the problem.
         start: valid offsets.
         bound: bytes that every placement needs.
-        capacity: a height below that of `start` that is good enough, or None.
-        effort: CP-SAT's deterministic time, roughly seconds.
+        target: a height of at least `bound`, or None to minimise.
+        effort: CP-SAT's deterministic time; a unit takes one to ten seconds.
         report: called with (height, bound) at every improvement.
     """
     from ortools.sat.python import cp_model
@@ -46,7 +48,7 @@ def solve_exactly(
     gaps = [gap for p in layout.pairs for gap in (p.above, p.below)]
     unit = math.gcd(*gaps, *(a for a in layout.alignment if a > 1))
     grain = math.gcd(unit, *layout.size)  # every height is a multiple of it
-    top = layout.height(start) - grain if capacity is None else max(bound, capacity // grain * grain)
+    top = layout.height(start) - grain if target is None else target // grain * grain
     step = [a if a > 1 else unit for a in layout.alignment]
 
     model = cp_model.CpModel()
@@ -58,28 +60,39 @@ def solve_exactly(
         model.add_hint(x, start[n] // step[n])
         at.append(x)
     for p in layout.pairs:
-        up = model.new_bool_var(f"{p.a}below{p.b}")
+        up = model.new_bool_var(f"{p.b}above{p.a}")
         rise = (step[p.b] // grain) * at[p.b] - (step[p.a] // grain) * at[p.a]
         model.add(rise >= p.above // grain).only_enforce_if(up)
         model.add(rise <= -(p.below // grain)).only_enforce_if(~up)
         model.add_hint(up, start[p.b] >= start[p.a] + p.above)
-    if capacity is None:
+    times, spaces = [], []
+    lent = {i for _, i in layout.rules}
+    for n, size in enumerate(layout.size):
+        if (length := layout.upper[n] - layout.lower[n] - (n in lent)) > 0:
+            place = step[n] // grain * at[n]
+            times.append(model.new_fixed_size_interval_var(layout.lower[n], length, f"time{n}"))
+            spaces.append(model.new_fixed_size_interval_var(place, size // grain, f"space{n}"))
+    model.add_no_overlap_2d(times, spaces)
+    if target is None:
         model.minimize(height)
 
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
     solver.parameters.max_deterministic_time = effort
+    # These cost much and are hardly counted in deterministic time.
+    solver.parameters.cp_model_probing_level = 0
+    solver.parameters.symmetry_level = 0
     solver.parameters.catch_sigint_signal = False  # it would not give Python's handler back
 
     class Watch(cp_model.CpSolverSolutionCallback):
         def on_solution_callback(self) -> None:
-            report(self.value(height) * grain, math.ceil(self.best_objective_bound) * grain)
+            known = bound if target is not None else math.ceil(self.best_objective_bound) * grain
+            report(self.value(height) * grain, max(bound, known))
 
     interrupted = False
-    watch = Watch()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(solver.solve, model, watch)
+        running = pool.submit(solver.solve, model, Watch())
         while not running.done():
             try:
                 wait([running], timeout=0.2)  # a wait without a limit could not be interrupted everywhere
@@ -87,14 +100,14 @@ def solve_exactly(
                     solver.stop_search()
             except KeyboardInterrupt:
                 interrupted = True
-                solver.stop_search()
         status = running.result()
     if status == cp_model.MODEL_INVALID:
         raise InternalError(f"the placement model is invalid: {model.validate()}")
     if status == cp_model.INFEASIBLE:
         return Exact(None, top + grain, interrupted)
-    if capacity is None:
+    if target is None:
         bound = max(bound, math.ceil(solver.best_objective_bound) * grain)
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return Exact([solver.value(x) * s for x, s in zip(at, step, strict=True)], bound, interrupted)
+        found = [solver.value(x) * s for x, s in zip(at, step, strict=True)]
+        return Exact(found, bound, interrupted)
     return Exact(None, bound, interrupted)

@@ -14,7 +14,7 @@ from dnncc.passes.planning.firstfit import compact, first_fit, greedy, local_sea
 from dnncc.passes.planning.layout import Layout
 from dnncc.passes.planning.problem import PlaceProblem, PlaceSolution, Progress
 
-DEFAULT_EFFORT = 4.0
+DEFAULT_EFFORT = 2.0
 _VISITS = 500_000
 """Neighbours that the local search may visit per unit of effort: some tenths of a second."""
 
@@ -66,19 +66,15 @@ def _stages(layout: Layout, best: _Incumbent, effort: float, progress: Progress)
         local_search(layout, orders[:2], int(_VISITS * effort), offer)
     if best.closed() or not effort:
         return False
-    capacity = layout.problem.capacity
-    answer = solve_exactly(
-        layout,
-        best.offsets,
-        best.bound,
-        None if capacity is None or capacity < best.bound else capacity,
-        effort,
-        progress,
-    )
-    best.bound = min(answer.bound, best.height)
-    if answer.offsets is not None:
-        offer(compact(layout, answer.offsets), "cp-sat")
-    return answer.interrupted
+    # A tight target is easier to reach, or to refute, than a minimum is to prove.
+    for target in (max(best.bound, layout.problem.capacity or 0), None):
+        answer = solve_exactly(layout, best.offsets, best.bound, target, effort / 2, progress)
+        if answer.offsets is not None:
+            offer(compact(layout, answer.offsets), "cp-sat")
+        best.bound = min(answer.bound, best.height)
+        if answer.interrupted or best.closed():
+            return answer.interrupted
+    return False
 
 
 def solve(
@@ -91,7 +87,7 @@ def solve(
 
     Args:
         problem: the buffers and which of them may overlap.
-        effort: a deterministic limit, roughly seconds in the constraint solver; 0 stops after first-fit.
+        effort: a deterministic limit; 1 takes up to some ten seconds on large problems, 0 stops after first-fit.
         progress: called with (height so far, bound).
 
     Raises:

@@ -38,21 +38,19 @@ def correct_biases(
     for i, node in enumerate(graph.nodes[: pending[-1] + 1]):
         results = [_run(node, state) for state in states]
         if node in by_node:
-            shift = _correct(graph, node, by_node[node], results, means[by_node[node].source])
+            shift = _correct(node, by_node[node], results, means[by_node[node].source])
             results = [[array + shift for array in arrays] for arrays in results]
         for state, arrays in zip(states, results, strict=True):
             state.update(zip(node.outputs, arrays, strict=True))
-            for value in {v for v in node.inputs if last_use[v] <= i}:
-                state.pop(value, None)
+            for value in {v for v in node.inputs if v in state and last_use[v] <= i}:
+                del state[value]
 
 
 def _run(node: Node, state: Mapping[Value, Array]) -> Sequence[Array]:
     return node.op.reference(*(v.data if isinstance(v, Const) else state[v] for v in node.inputs))
 
 
-def _correct(
-    graph: Graph, node: Node, entry: Correctable, results: Sequence[Sequence[Array]], target: Array
-) -> Array:
+def _correct(node: Node, entry: Correctable, results: Sequence[Sequence[Array]], target: Array) -> Array:
     """Replace the node's bias; returns the change, i32 [O]."""
     totals = [arrays[0].reshape(-1, arrays[0].shape[-1]).mean(axis=0, dtype=np.float64) for arrays in results]
     bias = node.inputs[2]
@@ -66,10 +64,8 @@ def _correct(
     safe = _fits(weights.data, np.clip(corrected, DType.I32.min, DType.I32.max), node.inputs[0])
     safe &= (corrected >= DType.I32.min) & (corrected <= DType.I32.max)
     shift = np.where(safe, shift, 0)
-    name = bias.name
-    replacement = graph.const(name, (bias.data + shift).astype(np.int32), bias.type.quantization)
-    replacement.name = name
-    node.inputs[2] = replacement
+    # Every bias was made for its node alone, so that the name is free again.
+    node.inputs[2] = Const.of(bias.name, (bias.data + shift).astype(np.int32))
     return shift.astype(np.int32)
 
 

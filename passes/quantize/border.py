@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, TensorType
-from dnncc.ops.dequantize import Dequantize
 from dnncc.ops.quantize import Quantize
 from dnncc.passes.quantize.calibrate import Samples, arguments
 
@@ -13,16 +14,20 @@ def to_integers(x: Array, type: TensorType) -> Array:
     """Float32 ``x`` of any shape as the integers of an input of this type; floats stay as they are for an f32 input."""
     if type.dtype.is_float:
         return x.astype(type.dtype.numpy, copy=False)
-    (y,) = Quantize(type.dtype, type.scale).reference(x)
+    (y,) = Quantize(type.dtype, type.scale, _zero_point(type)).reference(x)
     return y
 
 
 def to_floats(x: Array, type: TensorType) -> Array:
-    """What the integers of a value of this type stand for, float32."""
+    """What the integers of a value of this type stand for, float32: one rounding, that of the product."""
     if type.dtype.is_float:
         return x
-    (y,) = Dequantize(type.scale).reference(x)
-    return y
+    result: Array = (x.astype(np.int32) - _zero_point(type)).astype(np.float32) * np.float32(type.scale)
+    return result
+
+
+def _zero_point(type: TensorType) -> int:
+    return 0 if type.quantization is None else type.quantization.zero_point
 
 
 def integer_arguments(graph: Graph, samples: Samples, index: int) -> list[Array]:

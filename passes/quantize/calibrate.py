@@ -12,6 +12,7 @@ from dnncc.interpreter import interpret
 from dnncc.ir.graph import Graph, Node, Value
 from dnncc.ir.types import Array
 from dnncc.passes.quantize.histogram import Histogram
+from dnncc.passes.quantize.input_grid import lattice_step
 from dnncc.passes.quantize.plan import Plan
 
 Samples = Mapping[str, Array]
@@ -28,11 +29,13 @@ class Statistics:
     Attributes:
         histograms: by float value: graph inputs and ends of chains.
         means: by the float value of a convolution or matrix product: its mean per channel, float64.
+        steps: by graph input: the step of the lattice that its data are on, or None.
         count: how many samples.
     """
 
     histograms: Mapping[Value, Histogram]
     means: Mapping[Value, Array]
+    steps: Mapping[Value, float | None]
     count: int
 
     def histogram(self, value: Value) -> Histogram:
@@ -79,6 +82,8 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
         for value, array in zip(graph.inputs, inputs, strict=True):
             histograms[value].add(array)
         interpret(graph, inputs, observe)
-    return Statistics(histograms, {v: total / count for v, total in sums.items()}, count)
+    means = {v: total / count for v, total in sums.items()}
+    steps = {v: lattice_step(np.asarray(samples[v.name])[:count]) for v in graph.inputs}
+    return Statistics(histograms, means, steps, count)
 
 

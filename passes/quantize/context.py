@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,24 +11,32 @@ from dnncc.errors import Culprit, QuantizationError
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType, Quantization, TensorType
 from dnncc.ops.base import Op
+from dnncc.ops.conv2d import Conv2d
+from dnncc.ops.pad import Pad
 from dnncc.ops.requantize import Requantize
 from dnncc.passes.quantize.calibrate import Statistics
 from dnncc.passes.quantize.dyadic import dyadic
+from dnncc.passes.quantize.input_grid import folds_zero_point, input_grid
 from dnncc.passes.quantize.intervals import Interval, interval_of, node_ranges
 from dnncc.passes.quantize.observers import OBSERVERS
 from dnncc.passes.quantize.options import QuantizeOptions
-from dnncc.passes.quantize.plan import Chain, Plan
+from dnncc.passes.quantize.plan import Plan
 from dnncc.passes.quantize.weights import quantize_linear
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The integers that stand for a tensor: ``scale * {lo, ..., hi}``."""
+    """The integers that stand for a tensor: ``scale * ({lo, ..., hi} - zero_point)``; only inputs have a zero point."""
 
     dtype: DType
     scale: float
     lo: int
     hi: int
+    zero_point: int = 0
+
+    @property
+    def quantization(self) -> Quantization:
+        return Quantization.per_tensor(self.scale, self.zero_point)
 
 
 @dataclass(frozen=True)
@@ -93,13 +101,17 @@ class QuantizeContext:
         return self._statistics.histogram(self.plan.chain(value).end).largest
 
     def _decide(self, value: Value) -> Grid:
-        given = value in self.graph.inputs
-        chain = Chain(value) if given else self.plan.chain(value)
+        if value in self.graph.inputs:
+            affine = self.options.zero_point and folds_zero_point(self.plan, value)
+            step = self._statistics.steps[value]
+            found = input_grid(self._statistics.histogram(value), step, self._observer, affine)
+            return Grid(DType.I8, found[0], DType.I8.min, DType.I8.max, found[1])
+        chain = self.plan.chain(value)
         end = chain.end
         border = end in self.plan.outputs and not self.plan.uses.get(end)
         unsigned = (chain.low >= 0.0 or self.plan.non_negative(end)) and not border
         dtype = DType.U8 if unsigned else DType.I8
-        bits = 8 if border or given else self.options.activations
+        bits = 8 if border else self.options.activations
         lo, hi = (0, (1 << bits) - 1) if unsigned else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
         scale = self._observer(self._statistics.histogram(end), lo, hi)
         # int() after clipping: a bound may be infinite.
@@ -168,8 +180,7 @@ class QuantizeContext:
     def constant(self, value: Const, grid: Grid) -> Const:
         """A float constant rounded to ``grid``."""
         data = np.clip(np.rint(value.data.astype(np.float64) / grid.scale), grid.lo, grid.hi)
-        quantization = Quantization.per_tensor(grid.scale)
-        return self.graph.const(value.name, data.astype(grid.dtype.numpy), quantization)
+        return self.graph.const(value.name, data.astype(grid.dtype.numpy), grid.quantization)
 
     def emit(
         self,
@@ -178,6 +189,7 @@ class QuantizeContext:
         name: str,
         scale: Array | float | None = None,
         after: Value | None = None,
+        zero_point: int = 0,
     ) -> Value:
         """Add a node.
 
@@ -185,13 +197,14 @@ class QuantizeContext:
             name: the float node's name; what is reported is found under it.
             scale: what one step of the output stands for; one number per tensor, or an array for a raw sum.
             after: place the node right after the one that makes this value, not at the end.
+            zero_point: of the output, where it is what an input was moved to.
 
         Returns:
             The output, with its interval known.
         """
         (inferred,) = op.infer(*(v.type for v in inputs))
         steps = None if scale is None else np.asarray(scale, np.float64)
-        per_tensor = None if steps is None or steps.size != 1 else Quantization.per_tensor(steps.item())
+        per_tensor = None if steps is None or steps.size != 1 else Quantization.per_tensor(steps.item(), zero_point)
         node = self.graph.make(op, inputs, name, [TensorType(inferred.dtype, inferred.shape, per_tensor)])
         self.nodes.insert(len(self.nodes) if after is None else self.position(after) + 1, node)
         output = node.output
@@ -240,27 +253,42 @@ class QuantizeContext:
             return None
         if not (np.isfinite(w.data).all() and np.isfinite(b.data).all()):
             raise self.failure(node.name, node.op.name, "its weights are not finite")
-        source = self.activation(x)
-        scale = source.type.scale
+        source, op = self.activation(x), node.op
+        scale, zero_point = source.type.scale, zero_point_of(source)
         found = quantize_linear(
-            w.data, b.data, self.options.weights, scale, self.scale_of(node.output), self.interval(source)
+            w.data,
+            b.data,
+            self.options.weights,
+            scale,
+            self.scale_of(node.output),
+            self.interval(source),
+            zero_point,
         )
+        if zero_point and isinstance(op, Conv2d) and any(op.pads):
+            top, left, bottom, right = op.pads
+            around = Pad(((0, 0), (top, bottom), (left, right), (0, 0)), zero_point)
+            source, op = self.emit(around, [source], node.name, scale, zero_point=zero_point), replace(op, pads=(0,) * 4)
         if found.raised:
             self.raised[node.name] = len(found.raised)
         weights = self.graph.const(w.name, found.weights, Quantization(tuple(found.scale.tolist()), 0))
         bias = self.graph.const(b.name, found.bias)
-        y = self.emit(node.op, [source, weights, bias], node.name, found.scale * scale)
+        y = self.emit(op, [source, weights, bias], node.name, found.scale * scale)
         self.correctable.append(Correctable(self.nodes[self.position(y)], node.output, found.scale * scale))
         return y
 
     def same_scale(self, node: Node) -> Value:
         """An operator that moves or selects elements: its only operand's grid stays."""
         x = self.activation(node.inputs[0])
-        return self.emit(node.op, [x], node.name, x.type.scale)
+        return self.emit(node.op, [x], node.name, x.type.scale, zero_point=zero_point_of(x))
 
     def position(self, integer: Value) -> int:
         """Where in ``nodes`` a value is made; -1 for an input or a constant."""
         return next((i for i in range(len(self.nodes) - 1, -1, -1) if integer in self.nodes[i].outputs), -1)
+
+
+def zero_point_of(integer: Value) -> int:
+    """The integer that stands for 0."""
+    return 0 if integer.type.quantization is None else integer.type.quantization.zero_point
 
 
 def _squeezed(ratio: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dnncc.errors import Culprit, QuantizationError
 from dnncc.ir.graph import Const, Graph, Value
-from dnncc.ir.types import DType, Quantization, TensorType
+from dnncc.ir.types import DType, TensorType
 from dnncc.ops.base import Op
 from dnncc.ops.dequantize import Dequantize
 from dnncc.ops.quantize import Quantize
@@ -60,13 +60,14 @@ def _unsupported(name: str, op: Op) -> Culprit:
 
 
 def _input(context: QuantizeContext, value: Value) -> Value:
-    scale = context.scale_of(value)
-    quantization = Quantization.per_tensor(scale)
+    grid = context.grid_of(value)
+    shape, name = value.type.shape, context.graph.fresh(value.name)
     if context.options.io == "float32":
-        x = Value(context.graph.fresh(value.name), TensorType(DType.F32, value.type.shape))
-        context.bind(value, context.emit(Quantize(DType.I8, scale), [x], value.name, scale))
+        x = Value(name, TensorType(DType.F32, shape))
+        op = Quantize(grid.dtype, grid.scale, grid.zero_point)
+        context.bind(value, context.emit(op, [x], value.name, grid.scale, zero_point=grid.zero_point))
         return x
-    x = Value(context.graph.fresh(value.name), TensorType(DType.I8, value.type.shape, quantization))
+    x = Value(name, TensorType(grid.dtype, shape, grid.quantization))
     context.bind(value, x)
     return x
 

@@ -20,6 +20,7 @@ class QuantizeOptions:
         activations: bits of an activation inside the network, 2 to 8; inputs and outputs always have 8.
         equalize: cross-layer equalization of the float weights first.
         bias_correction: shift each bias by the mean error that quantization causes on the calibration samples.
+        zero_point: allow an input a zero point where all that reads it can take it into a bias.
         io: "int8", or "float32" for a network that quantizes its inputs and dequantizes its outputs itself.
     """
 
@@ -28,6 +29,7 @@ class QuantizeOptions:
     activations: int = 8
     equalize: bool = False
     bias_correction: bool = True
+    zero_point: bool = True
     io: str = "int8"
 
     def __post_init__(self) -> None:

@@ -34,7 +34,9 @@ class QuantizedLinear:
     raised: tuple[int, ...]
 
 
-def quantize_linear(w: Array, bias: Array, bits: int, x_scale: float, y_scale: float, x: Interval) -> QuantizedLinear:
+def quantize_linear(
+    w: Array, bias: Array, bits: int, x_scale: float, y_scale: float, x: Interval, zero_point: int = 0
+) -> QuantizedLinear:
     """Quantize weights [O, ...] and bias [O] so that no accumulator can leave i32.
 
     The scale of a channel is ``max|w| / (2^(bits-1) - 1)`` for 8 bits, and the one with the least squared error for
@@ -45,6 +47,7 @@ def quantize_linear(w: Array, bias: Array, bits: int, x_scale: float, y_scale: f
         bits: of a weight, 2 to 8.
         x_scale, y_scale: scales of the input and of the output.
         x: which integers the input can be.
+        zero_point: the integer that stands for 0 in the input; the bias takes it up.
     """
     rows = w.reshape(w.shape[0], -1).astype(np.float64)
     b = bias.astype(np.float64)
@@ -54,7 +57,7 @@ def quantize_linear(w: Array, bias: Array, bits: int, x_scale: float, y_scale: f
     scale = np.maximum(natural, needed)
     while True:
         q = np.clip(np.rint(rows / scale[:, None]), -levels - 1, levels).astype(np.int8)
-        integer_bias = np.rint(b / (scale * x_scale)).astype(np.int32)
+        integer_bias = np.rint(b / (scale * x_scale)).astype(np.int64) - zero_point * q.sum(axis=1, dtype=np.int64)
         ranges = linear_ranges(q, integer_bias, x)
         if ranges.partial is None:
             raise AssertionError("a linear operator has partial sums")
@@ -65,7 +68,7 @@ def quantize_linear(w: Array, bias: Array, bits: int, x_scale: float, y_scale: f
             break
         scale = np.where(too_wide, scale * 2.0, scale)
     raised = np.flatnonzero((scale > natural) & (np.abs(rows).max(axis=1) > 0.0))
-    return QuantizedLinear(q.reshape(w.shape), scale, integer_bias, tuple(int(c) for c in raised))
+    return QuantizedLinear(q.reshape(w.shape), scale, integer_bias.astype(np.int32), tuple(int(c) for c in raised))
 
 
 def _least_squares(rows: Array, levels: int) -> Array:

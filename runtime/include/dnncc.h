@@ -27,9 +27,11 @@
 #define DNNCC_ERROR_ALIGNMENT 2 /* an arena is not aligned to NAME_ARENA_ALIGN bytes */
 
 #if defined(__GNUC__)
+#define DNNCC_ALIGNED __attribute__((aligned(4)))
 #define DNNCC_UNUSED __attribute__((unused))
 #define DNNCC_NOINLINE __attribute__((noinline))
 #else
+#define DNNCC_ALIGNED
 #define DNNCC_UNUSED
 #define DNNCC_NOINLINE
 #endif

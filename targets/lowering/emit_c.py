@@ -14,7 +14,7 @@ from tvm.sym import Analyzer
 
 from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
 
-_ALIGN = 8
+_ALIGN = 4
 _BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
 
 
@@ -25,7 +25,7 @@ class CFunction:
     Attributes:
         parameters: the C declarations, inputs first, then constants, outputs, and ``scratch`` if it needs any.
         body: the statements, without the braces.
-        scratch_bytes: how much scratch memory the caller passes, aligned to 8 bytes.
+        scratch_bytes: how much scratch memory the caller passes, aligned to 4 bytes.
         calls: functions of ``dnncc.h`` that it calls.
     """
 

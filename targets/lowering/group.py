@@ -25,6 +25,32 @@ class ScalarConstant:
         return tirx.const(self._value, self.dtype)
 
 
+class NarrowConstant:
+    """A 32-bit constant array stored in 16 bits: element i is ``stored[i] << shift``, exactly."""
+
+    def __init__(self, stored: Any, shift: int) -> None:
+        self.shape = stored.shape
+        self.dtype = "int32"
+        self._stored = stored
+        self._shift = shift
+
+    def __getitem__(self, index: object) -> Any:
+        value = self._stored[index].astype("int32")
+        return value << self._shift if self._shift else value
+
+
+def narrowed(data: Array) -> tuple[Array, int] | None:
+    """(values, shift) with ``values << shift == data`` and values of 16 bits; None if there is no such pair."""
+    if data.dtype != np.int32 or not data.size:
+        return None
+    bits = int(np.bitwise_or.reduce(np.abs(data.astype(np.int64)).reshape(-1)))
+    shift = (bits & -bits).bit_length() - 1 if bits else 0
+    values = data.astype(np.int64) >> shift
+    if values.min() < -(1 << 15) or values.max() >= 1 << 15:
+        return None
+    return values.astype(np.int16), shift
+
+
 @dataclass
 class Operands:
     """The kernel's parameters as they are discovered: graph inputs first, then constants, each a placeholder."""
@@ -33,7 +59,10 @@ class Operands:
     constants: list[tuple[Any, Array]] = field(default_factory=list)
 
     def constant(self, name: str, data: Array) -> Any:
-        """A placeholder for ``data``, which becomes an array in flash."""
+        """A placeholder for ``data``, which becomes an array in flash; 32-bit values that fit 16 bits take 16."""
+        found = narrowed(data)
+        if found is not None:
+            return NarrowConstant(self.constant(name, found[0]), found[1])
         data = np.ascontiguousarray(data)
         tensor = te.placeholder(data.shape, data.dtype.name, name)
         self.constants.append((tensor, data))

@@ -1,0 +1,210 @@
+"""The artifact on disk: what a folder holds, its manifest, and writing it whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnncc.errors import OutputError, UnreadableModelError
+from dnncc.interpreter import interpret
+from dnncc.ir.graph import Graph, Value
+from dnncc.ir.text import read_ir, write_ir
+from dnncc.plan import ALIGNMENT
+
+if TYPE_CHECKING:
+    from dnncc.driver import Compilation
+
+MANIFEST = "manifest.json"
+GRAPH = "graph.ir"
+_SELFTEST_BYTES = 64 * 1024
+
+
+def write_artifact(compilation: Compilation, folder: Path) -> None:
+    """Write the artifact to ``folder``: everything, or nothing if anything fails.
+
+    An earlier artifact there is replaced; a folder that holds something else is refused.
+
+    Raises:
+        OutputError: the folder cannot be written, or is not an artifact's.
+    """
+    folder = Path(folder)
+    check_writable(folder)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _fill(compilation, temporary)
+        temporary.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_writable(folder: Path) -> None:
+    """OutputError if ``write_artifact`` could not write there; makes the parent folders."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.is_dir():
+            content = list(folder.iterdir())
+        else:
+            content = []
+            if folder.exists() or folder.is_symlink():
+                raise OutputError(f"{folder} exists and is no folder", help="choose another output folder with -o")
+        if not os.access(folder.parent, os.W_OK) or (folder.is_dir() and not os.access(folder, os.W_OK)):
+            raise OutputError(f"cannot write {folder}: permission denied", help="choose another output folder with -o")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {folder}: {error.strerror}", help="choose another output folder with -o"
+        ) from error
+    if content and not (folder / MANIFEST).is_file():
+        raise OutputError(
+            f"{folder} is not empty and holds no artifact of dnncc",
+            help="choose another output folder with -o, or empty this one",
+        )
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an artifact.
+
+    Raises:
+        UnreadableModelError: there is none, or it is damaged.
+    """
+    try:
+        manifest = json.loads((Path(folder) / MANIFEST).read_text())
+    except FileNotFoundError as error:
+        raise UnreadableModelError(
+            f"{folder} is no artifact: it has no {MANIFEST}", help="dnncc compile MODEL --target T -o DIR makes one"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UnreadableModelError(f"{Path(folder) / MANIFEST} cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != 1:
+        raise UnreadableModelError(f"{Path(folder) / MANIFEST} is not a manifest of this version")
+    return manifest
+
+
+def load_graph(folder: Path) -> Graph:
+    """The network's meaning: the integer (or float) graph that the interpreter runs."""
+    load_manifest(folder)
+    return read_ir(Path(folder) / GRAPH)
+
+
+def _fill(compilation: Compilation, folder: Path) -> None:
+    from dnncc.report import from_compilation, render
+    from dnncc.targets.c_build import build_files
+    from dnncc.targets.c_selftest import selftest
+    from dnncc.targets.c_source import code, header, weights
+
+    program = compilation.program
+    name = program.name
+    vectors = [
+        (inputs, interpret(compilation.graph, inputs)) for inputs in _affordable(compilation.samples, compilation.graph)
+    ]
+    sources = [f"{name}.c", f"{name}_weights.c"]
+    texts = {
+        f"{name}.h": header(program),
+        f"{name}.c": code(program),
+        f"{name}_weights.c": weights(program),
+        f"{name}_selftest.c": selftest(program, vectors),
+        "dnncc.h": (files("dnncc.runtime") / "include" / "dnncc.h").read_text(),
+        "report.html": render(from_compilation(compilation)),
+    }
+    texts |= build_files(name, sources, [f"{name}.h", "dnncc.h"])
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8", newline="\n")
+    write_ir(compilation.graph, folder / GRAPH)
+    written = sorted(p for p in folder.rglob("*") if p.is_file())
+    hashes = {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in written}
+    manifest = {**manifest_of(compilation), "sources": sources, "files": hashes}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _affordable(samples: Sequence[Any], graph: Graph) -> Sequence[Any]:
+    """As many self-test samples as a modest flash can hold, at least one."""
+    size = sum(v.type.bytes for v in (*graph.inputs, *graph.outputs))
+    return samples[: max(1, _SELFTEST_BYTES // max(size, 1))]
+
+
+def manifest_of(compilation: Compilation) -> dict[str, Any]:
+    """Everything that reproduces and describes the artifact, without hashes of its files."""
+    from dnncc import __version__
+
+    program, plan, options = compilation.program, compilation.program.plan, compilation.options
+    return {
+        "schema": 1,
+        "dnncc": __version__,
+        "name": program.name,
+        "model": compilation.graph.name,
+        "model_sha256": compilation.model_hash,
+        "target": compilation.board.name,
+        "core": compilation.board.core,
+        "board_sha256": hashlib.sha256(repr(compilation.board).encode()).hexdigest(),
+        "dtype": options.dtype,
+        "io": options.io,
+        "options": _plain(asdict(options)),
+        "pipeline": compilation.pipeline,
+        "seed": 0,
+        "calibrated": compilation.calibrated,
+        "rounding": "half_up",
+        "inputs": [_border(v) for v in program.graph.inputs],
+        "outputs": [_border(v) for v in program.graph.outputs],
+        "pools": [
+            {
+                "name": "ram",
+                "member": "arena",
+                "macro": f"{program.name.upper()}_ARENA_SIZE",
+                "bytes": plan.arena_bytes,
+                "align": ALIGNMENT,
+            }
+        ],
+        "weights_bytes": program.weights_bytes,
+        "plan": {
+            "status": plan.status,
+            "peak_bytes": plan.arena_bytes,
+            "bound_bytes": plan.bound_bytes,
+            "order_peak_bytes": plan.order_peak_bytes,
+        },
+        "accumulators": {"proven": all(a.proven for a in compilation.accumulators)},
+        "macs": compilation.graph.macs(),
+        "nodes": [
+            {"name": s.node.name, "op": anchor_op(s.node), "macs": s.node.macs, "kernel": s.function}
+            for s in program.steps
+        ],
+        "warnings": list(compilation.warnings),
+    }
+
+
+def anchor_op(node: Any) -> str:
+    """The operator that a node is known for: a fused group by its anchor."""
+    from dnncc.ops.fused import Fused
+
+    return node.op.anchor.op.name if isinstance(node.op, Fused) else str(node.op.name)
+
+
+def _border(value: Value) -> dict[str, Any]:
+    quantization = value.type.quantization
+    return {
+        "name": value.name,
+        "dtype": value.type.dtype.value,
+        "shape": list(value.type.shape),
+        "scale": None if quantization is None else value.type.scale,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON values only; a path is given by its name, never absolute."""
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,311 @@
+"""From a model to an artifact: every stage in order, each receiving the product of the one before it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dnncc.errors import Culprit, DoesNotFitError, UnsupportedError, UsageError
+from dnncc.ir.graph import Graph
+from dnncc.ir.types import Array, DType
+from dnncc.ops.base import Op
+from dnncc.passes.pipeline import PassStatistics, Pipeline
+
+if TYPE_CHECKING:
+    from dnncc.passes.quantize import Accumulator
+    from dnncc.targets.boards import Board
+    from dnncc.targets.program import Program
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a compile can be told; the defaults are those of the command line."""
+
+    target: str
+    dtype: str = "int8"
+    name: str = "net"
+    optimize: str = "balanced"
+    dims: Mapping[str, int] = field(default_factory=dict)
+    io: str = "int8"
+    weight_bits: int = 8
+    activation_bits: int = 8
+    passes: str | None = None
+    dump_ir: Path | None = None
+    time_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """The product of a compile, complete and in memory.
+
+    Attributes:
+        options: what was asked for.
+        board: the machine it is for.
+        model_hash: sha256 of the model file.
+        float_graph: the simplified float graph.
+        graph: the integer (or float) graph before fusion: what the interpreter runs, the network's meaning.
+        program: kernels, constants, plan.
+        pipeline: the pass pipeline that was run, reproducible.
+        accumulators: exact intervals of every accumulator, empty for a float compile.
+        samples: integer inputs kept for the self-test, one tuple of arrays per sample.
+        calibrated: whether real samples were given; False means made up ones.
+        statistics: what each pass did.
+        warnings: what the user must know, one sentence each.
+        seconds: wall time of the compile.
+    """
+
+    options: Options
+    board: Board
+    model_hash: str
+    float_graph: Graph
+    graph: Graph
+    program: Program
+    pipeline: str
+    accumulators: tuple[Accumulator, ...]
+    samples: tuple[tuple[Array, ...], ...]
+    calibrated: bool
+    statistics: tuple[PassStatistics, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+Progress = Callable[[str], None]
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "dtype": ("int8", "float32"),
+    "optimize": ("ram", "time", "balanced"),
+    "io": ("int8", "float32"),
+    "weight_bits": (8, 4, 3, 2),
+    "activation_bits": (8, 4),
+}
+_C_KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+)
+SYNTHETIC_SAMPLES = 32
+SELFTEST_SAMPLES = 4
+
+
+def compile_model(
+    model: Any,
+    *,
+    target: str,
+    calibrate: str | Path | Mapping[str, Array] | None = None,
+    output: str | Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Compilation:
+    """Compile a model for a target.
+
+    Args:
+        model: an ONNX file, an ``onnx.ModelProto``, or a float ``Graph``.
+        target: a board's name or alias.
+        calibrate: samples that quantization learns its scales from, see ``dnncc.calibration``. Without them made up
+            noise is used, and a warning says so.
+        output: the folder for the artifact; None keeps everything in memory.
+        progress: called with what is being done.
+        options: the other fields of ``Options``.
+
+    Raises:
+        ModelError, UsageError, DoesNotFitError: with every culprit; nothing has been written then.
+    """
+    from dnncc.artifact import check_writable, write_artifact
+    from dnncc.targets.boards import load_board
+
+    start = time.perf_counter()
+    say = progress or (lambda text: None)
+    chosen = _options(target, options)
+    board = load_board(target)
+    if output is not None:
+        check_writable(Path(output))
+    say("reading the model")
+    graph, model_hash = _load(model, chosen)
+    warnings: list[str] = []
+    _check_float(chosen, board, warnings)
+    samples, calibrated = _samples(graph, calibrate, chosen, warnings)
+    say("simplifying and quantizing")
+    pipeline = Pipeline.parse(chosen.passes if chosen.passes is not None else default_pipeline(chosen))
+    float_graph = graph.clone()
+    meaning, statistics = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
+    _check_legal(meaning, chosen)
+    say("lowering and planning")
+    program = _program(meaning, chosen)
+    _check_fits(program, board)
+    compilation = Compilation(
+        chosen,
+        board,
+        model_hash,
+        float_graph,
+        meaning,
+        program,
+        str(pipeline),
+        _accumulators(meaning),
+        _selftest_samples(meaning, samples),
+        calibrated,
+        tuple(statistics),
+        tuple(warnings),
+        time.perf_counter() - start,
+    )
+    if output is not None:
+        say("writing the artifact")
+        write_artifact(compilation, Path(output))
+    return compilation
+
+
+def default_pipeline(options: Options) -> str:
+    """The pass pipeline of these options, as text."""
+    if options.dtype == "float32":
+        return "simplify"
+    given = {"weights": options.weight_bits, "activations": options.activation_bits, "io": options.io}
+    default = {"weights": 8, "activations": 8, "io": "int8"}
+    text = ",".join(f"{k}={v}" for k, v in given.items() if v != default[k])
+    return f"simplify,quantize{{{text}}},cse,dce" if text else "simplify,quantize,cse,dce"
+
+
+def _options(target: str, given: Mapping[str, Any]) -> Options:
+    from dnncc.ir.scanner import did_you_mean
+
+    known = [f.name for f in fields(Options)]
+    for name in given:
+        if name not in known:
+            raise UsageError(f"unknown option '{name}'{did_you_mean(name, known)}")
+    options = Options(target=target, **given)
+    for name, choices in _CHOICES.items():
+        value = getattr(options, name)
+        if value not in choices:
+            shown = ", ".join(map(str, choices))
+            raise UsageError(f"{name} cannot be {value!r}", help=f"choose one of {shown}")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", options.name) or options.name in _C_KEYWORDS:
+        raise UsageError(f"'{options.name}' cannot prefix C names", help="choose letters, digits and _, with --name")
+    return options
+
+
+def _load(model: Any, options: Options) -> tuple[Graph, str]:
+    if isinstance(model, Graph):
+        return model.clone(), hashlib.sha256(str(model).encode()).hexdigest()
+    from dnncc.frontends.onnx import load_onnx
+
+    graph = load_onnx(model, options.dims)
+    data = Path(model).read_bytes() if isinstance(model, str | Path) else model.SerializeToString(deterministic=True)
+    return graph, hashlib.sha256(data).hexdigest()
+
+
+def _check_float(options: Options, board: Board, warnings: list[str]) -> None:
+    if options.dtype == "float32" and options.io == "int8":
+        object.__setattr__(options, "io", "float32")
+    if (options.dtype == "float32" or options.io == "float32") and not board.fpu and board.core != "host":
+        warnings.append(f"{board.name} has no floating-point unit: every float operation becomes a library call")
+
+
+def _samples(
+    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None, options: Options, warnings: list[str]
+) -> tuple[dict[str, Array], bool]:
+    from dnncc.calibration import load_samples, synthetic_samples
+
+    if calibrate is not None:
+        return load_samples(calibrate, graph), True
+    if options.dtype == "int8":
+        warnings.append(
+            "no calibration samples were given: the scales come from made up noise, and accuracy will suffer; "
+            "give real inputs with --calibrate X.npz"
+        )
+    return synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0), False
+
+
+def _run_pipeline(
+    pipeline: Pipeline, graph: Graph, samples: dict[str, Array], options: Options, float_graph: Graph
+) -> tuple[Graph, list[PassStatistics]]:
+    """The network's meaning, and what each pass did; ``float_graph`` becomes the last graph before quantization."""
+    from dnncc.passes.quantize import bind_samples
+    from dnncc.ir.verify import verify_integer
+
+    def observe(statistics: PassStatistics, current: Graph) -> None:
+        if all(not v.type.dtype.is_integer or v.type.quantization is None for v in current.values()):
+            copy = current.clone()
+            float_graph.inputs, float_graph.outputs, float_graph.nodes = copy.inputs, copy.outputs, copy.nodes
+
+    statistics = bind_samples(pipeline, samples).run(graph, options.dump_ir, observe)
+    if options.dtype == "int8":
+        verify_integer(graph)
+    return graph, statistics
+
+
+def _check_legal(graph: Graph, options: Options) -> None:
+    culprits = [
+        Culprit(n.name, n.op.name, "has no code generation")
+        for n in graph.nodes
+        if not n.op.is_view and type(n.op).te is Op.te
+    ]
+    if culprits:
+        raise UnsupportedError(f"{len(culprits)} operators cannot be compiled for '{options.target}'", culprits)
+
+
+def _program(meaning: Graph, options: Options) -> Program:
+    from dnncc.targets.program import build_program
+
+    fused = meaning.clone()
+    Pipeline.parse("separate-outputs,fuse").run(fused)
+    return build_program(fused, options.name)
+
+
+def _check_fits(program: Program, board: Board) -> None:
+    """Arena against the board's first RAM pool, constants against its flash."""
+    from dnncc.artifact import anchor_op
+
+    plan = program.plan
+    ram = next((p for p in board.pools if p.kind == "ram"), None)
+    flash = next((p for p in board.pools if p.kind == "flash"), None)
+    culprits = []
+    if ram is not None and ram.bytes is not None and plan.arena_bytes > ram.bytes:
+        node = plan.steps[plan.peak_step]
+        culprits.append(
+            Culprit(
+                f"pool '{ram.name}'",
+                reason=f"needs {plan.arena_bytes:,} of {ram.bytes:,} bytes, {plan.arena_bytes - ram.bytes:,} too many; "
+                f"the peak is at node '{node.name}' ({anchor_op(node)})",
+            )
+        )
+    if flash is not None and flash.bytes is not None and program.weights_bytes > flash.bytes:
+        largest = max(program.steps, key=lambda s: sum(program.constants[c].nbytes for c in s.constants))
+        culprits.append(
+            Culprit(
+                f"pool '{flash.name}'",
+                reason=f"needs {program.weights_bytes:,} of {flash.bytes:,} bytes for weights, "
+                f"{program.weights_bytes - flash.bytes:,} too many; most are of node '{largest.node.name}'",
+            )
+        )
+    if culprits:
+        raise DoesNotFitError(
+            f"the network does not fit '{board.name}'",
+            culprits,
+            help="choose a board with more memory (dnncc list boards), a smaller input, or a smaller network",
+        )
+
+
+def _accumulators(graph: Graph) -> tuple[Accumulator, ...]:
+    from dnncc.passes.quantize import accumulator_intervals
+
+    return tuple(accumulator_intervals(graph))
+
+
+def _selftest_samples(graph: Graph, samples: Mapping[str, Array]) -> tuple[tuple[Array, ...], ...]:
+    """The first samples, and one over the whole range of the inputs' types, so that saturation is seen too."""
+    from dnncc.passes.quantize import integer_arguments
+
+    count = min(SELFTEST_SAMPLES - 1, *(len(a) for a in samples.values()))
+    chosen = [tuple(integer_arguments(graph, samples, i)) for i in range(count)]
+    rng = np.random.default_rng(0)
+    chosen.append(tuple(_random(rng, v.type.dtype, v.type.shape) for v in graph.inputs))
+    return tuple(chosen)
+
+
+def _random(rng: np.random.Generator, dtype: DType, shape: Sequence[int]) -> Array:
+    if dtype.is_float:
+        return rng.standard_normal(tuple(shape)).astype(dtype.numpy)
+    return rng.integers(dtype.min, dtype.max + 1, tuple(shape)).astype(dtype.numpy)

@@ -1,0 +1,141 @@
+"""The memory plan of a graph: in which order its kernels run and where every tensor lies.
+
+The optimizers (``dnncc.passes.planning``) know nothing of graphs; this file states a graph's problem to them and reads
+their answers back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.passes.planning import order, place
+from dnncc.passes.planning.lifetimes import place_problem
+from dnncc.passes.planning.problem import Operator, OrderProblem, Overlap, Progress, Tensor
+
+ALIGNMENT = 4  # words are loaded and stored as such
+
+
+@dataclass(frozen=True)
+class KernelNeeds:
+    """What the planner must know of a node's kernel.
+
+    Attributes:
+        scratch: bytes that the kernel needs while it runs.
+        overlaps: (output index, input index) -> distance, see ``dnncc.passes.planning.problem.Overlap``.
+    """
+
+    scratch: int
+    overlaps: Mapping[tuple[int, int], int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything lies.
+
+    Attributes:
+        steps: the nodes that run, in order (views are no steps).
+        offsets: arena offset of every value that lies in the arena, views included.
+        scratch: arena offset of each step's scratch, None where it needs none.
+        lifetimes: per value in the arena the half-open interval of steps in which its storage lives.
+        arena_bytes: the arena's size.
+        bound_bytes: no order and placement of these kernels has a smaller arena than the order search proves.
+        status: "optimal" if the arena equals the bound, else "feasible".
+        peak_step: a step at which the arena's use is largest.
+        order_peak_bytes: the peak without fragmentation, as the order search counts it.
+    """
+
+    steps: tuple[Node, ...]
+    offsets: dict[Value, int]
+    scratch: tuple[int | None, ...]
+    lifetimes: dict[Value, tuple[int, int]]
+    arena_bytes: int
+    bound_bytes: int
+    status: str
+    peak_step: int
+    order_peak_bytes: int
+
+
+def root(value: Value, producers: Mapping[Value, Node]) -> Value:
+    """The value whose bytes ``value`` shows: itself, or what it is a view of."""
+    node = producers.get(value)
+    while node is not None and node.op.is_view:
+        value = node.inputs[0]
+        node = producers.get(value)
+    return value
+
+
+def make_plan(graph: Graph, needs: Mapping[Node, KernelNeeds], progress: Progress | None = None) -> Plan:
+    """Order the graph's nodes (in place) and place its values.
+
+    The graph's inputs and outputs belong to the caller and take no arena. Every output must be written by a step, and
+    no two outputs may share bytes.
+    """
+    producers = graph.producers()
+    outside = {*graph.inputs, *(root(v, producers) for v in graph.outputs)}
+    values = [v for v in graph.values() if not isinstance(v, Const)]
+    index = {v: i for i, v in enumerate(values)}
+    tensors = []
+    for value in values:
+        base = root(value, producers)
+        size = 0 if base in outside else value.type.bytes
+        tensors.append(Tensor(size, None if base is value else index[base]))
+    steps = [n for n in graph.nodes if not n.op.is_view]
+    operators = []
+    for node in steps:
+        rules = tuple(
+            Overlap(index[node.outputs[o]], index[node.inputs[i]], d)
+            for (o, i), d in needs[node].overlaps.items()
+            if tensors[index[node.outputs[o]]].size and tensors[index[node.inputs[i]]].size
+        )
+        reads = dict.fromkeys(index[v] for v in node.inputs if not isinstance(v, Const))
+        operators.append(Operator(tuple(reads), tuple(index[v] for v in node.outputs), needs[node].scratch, rules))
+    views = [index[v] for v in graph.outputs if not isinstance(v, Const)]
+    problem = OrderProblem(tuple(tensors), tuple(operators), tuple(views))
+    found = order.solve(problem, progress=progress)
+    ordered = [steps[i] for i in found.order]
+    graph.nodes = _reordered(graph, ordered)
+    placement = place_problem(problem, found.order, ALIGNMENT)
+    placed = place.solve(placement, progress=progress)
+    at = {b.id: offset for b, offset in zip(placement.buffers, placed.offsets, strict=True)}
+    buffers = {b.id: b for b in placement.buffers}
+    bases = {v: index[root(v, producers)] for v in values}
+    use = [0] * max(len(steps), 1)
+    for buffer in placement.buffers:
+        for t in range(buffer.lower, min(buffer.upper, len(use))):
+            use[t] = max(use[t], at[buffer.id] + buffer.size)
+    bound = min(found.bound, placed.height)
+    return Plan(
+        steps=tuple(ordered),
+        offsets={v: at[b] for v, b in bases.items() if b in at},
+        scratch=tuple(at.get(len(tensors) + i) for i in found.order),
+        lifetimes={v: (buffers[b].lower, buffers[b].upper) for v, b in bases.items() if b in at},
+        arena_bytes=placed.height,
+        bound_bytes=bound,
+        status="optimal" if placed.height == bound else "feasible",
+        peak_step=use.index(max(use)),
+        order_peak_bytes=found.peak,
+    )
+
+
+def _reordered(graph: Graph, steps: list[Node]) -> list[Node]:
+    """The steps in their new order, each view right after what it shows."""
+    views = [n for n in graph.nodes if n.op.is_view]
+    known = {*graph.inputs, *graph.constants()}
+    nodes: list[Node] = []
+
+    def add_views() -> None:
+        for view in list(views):
+            if view.inputs[0] in known:
+                views.remove(view)
+                nodes.append(view)
+                known.update(view.outputs)
+
+    add_views()
+    for step in steps:
+        nodes.append(step)
+        known.update(step.outputs)
+        while any(v.inputs[0] in known for v in views):
+            add_views()
+    return nodes

@@ -1,0 +1,114 @@
+"""A network ready to be written down: kernels as C functions, constants, a plan, and the calls in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dnncc.ir.graph import Graph, Node
+from dnncc.ir.types import Array
+from dnncc.ops.fused import Fused
+from dnncc.plan import KernelNeeds, Plan, make_plan
+
+if TYPE_CHECKING:
+    from dnncc.passes.planning.problem import Progress
+    from dnncc.targets.lowering.emit_c import CFunction
+
+
+@dataclass(frozen=True)
+class GroupCode:
+    """A lowered group.
+
+    Attributes:
+        strategy: the schedule that was used, such as "gemm-2x2".
+        function: its C function.
+        constants: packed constants in parameter order.
+        needs: scratch and overlaps, for the planner.
+    """
+
+    strategy: str
+    function: CFunction
+    constants: tuple[Array, ...]
+    needs: KernelNeeds
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel call.
+
+    Attributes:
+        node: the graph's node.
+        function: name of the C function, shared by nodes whose code is the same.
+        constants: names of the constant arrays, in parameter order.
+    """
+
+    node: Node
+    function: str
+    constants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything that the artifact's sources are printed from.
+
+    Attributes:
+        name: prefix of every C symbol.
+        graph: the planned graph of ``fused`` nodes and views.
+        plan: order and addresses.
+        steps: the calls, in order.
+        functions: C function name -> its definition.
+        constants: C array name -> its data.
+        code: the lowered group of every step's node.
+    """
+
+    name: str
+    graph: Graph
+    plan: Plan
+    steps: tuple[Step, ...]
+    functions: Mapping[str, CFunction]
+    constants: Mapping[str, Array]
+    code: Mapping[Node, GroupCode] = field(repr=False)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of all constants: weights, biases, multipliers, tables."""
+        return sum(int(c.nbytes) for c in self.constants.values())
+
+
+def build_program(graph: Graph, name: str, progress: Progress | None = None) -> Program:
+    """Lower every group of a fused graph, plan the memory, and name what is shared."""
+    code = {node: _lower(node) for node in graph.nodes if not node.op.is_view}
+    plan = make_plan(graph, {node: c.needs for node, c in code.items()}, progress)
+    functions: dict[str, CFunction] = {}
+    constants: dict[str, Array] = {}
+    known_functions: dict[CFunction, str] = {}
+    known_constants: dict[tuple[str, bytes], str] = {}
+    steps = []
+    for node in plan.steps:
+        group = code[node]
+        if group.function not in known_functions:
+            known_functions[group.function] = f"{name}_{group.strategy.replace('-', '_')}_{len(functions)}"
+            functions[known_functions[group.function]] = group.function
+        names = []
+        for data in group.constants:
+            key = (data.dtype.name, data.tobytes())
+            if key not in known_constants:
+                known_constants[key] = f"{name}_w{len(constants)}"
+                constants[known_constants[key]] = data
+            names.append(known_constants[key])
+        steps.append(Step(node, known_functions[group.function], tuple(names)))
+    return Program(name, graph, plan, tuple(steps), functions, constants, code)
+
+
+def _lower(node: Node) -> GroupCode:
+    # tvm takes seconds to import: only a compile that comes this far pays for it.
+    from dnncc.targets.lowering.emit_c import emit_c
+    from dnncc.targets.lowering.kernels import build_kernel
+    from dnncc.targets.lowering.lower import lower
+
+    assert isinstance(node.op, Fused)
+    body = node.op.graph
+    kernel = build_kernel(body, node.op.anchor)
+    function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants))
+    return GroupCode(kernel.strategy, function, kernel.constants, KernelNeeds(function.scratch_bytes, kernel.overlaps))
