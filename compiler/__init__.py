@@ -1,1 +1,108 @@
-"""dnncc: a compiler from trained networks to bit-exact integer code."""
+"""dnncc: a compiler from trained networks to bit-exact integer code.
+
+What is listed in ``__all__`` is the public API; it loads when it is first used, so that ``import dnncc`` is cheap::
+
+    compilation = dnncc.compile("model.onnx", target="stm32", calibrate="samples.npz", output="build/net")
+    assert dnncc.validate("build/net", on="emulator").match
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dnncc.artifact import write_artifact
+    from dnncc.benchmark import Benchmark, bench
+    from dnncc.calibration import load_samples
+    from dnncc.driver import Compilation, Options
+    from dnncc.driver import compile_model as compile
+    from dnncc.errors import DnnccError
+    from dnncc.execution import run
+    from dnncc.inspection import Inspection, inspect
+    from dnncc.interpreter import interpret
+    from dnncc.ir.graph import Const, Graph, Node, Value
+    from dnncc.ir.types import DType, Quantization, TensorType
+    from dnncc.loading import load
+    from dnncc.ops.base import Op
+    from dnncc.passes.base import Pass
+    from dnncc.passes.pipeline import Pipeline
+    from dnncc.plan import Plan, make_plan
+    from dnncc.targets.boards import Board, load_board
+    from dnncc.validation import Validation, validate
+
+    __version__: str
+
+__all__ = [
+    "Benchmark",
+    "Board",
+    "Compilation",
+    "Const",
+    "DType",
+    "DnnccError",
+    "Graph",
+    "Inspection",
+    "Node",
+    "Op",
+    "Options",
+    "Pass",
+    "Pipeline",
+    "Plan",
+    "Quantization",
+    "TensorType",
+    "Validation",
+    "Value",
+    "__version__",
+    "bench",
+    "compile",
+    "inspect",
+    "interpret",
+    "load",
+    "load_board",
+    "load_samples",
+    "make_plan",
+    "run",
+    "validate",
+    "write_artifact",
+]
+
+# No module may have the name of an entry: importing it would put the module in the entry's place.
+_MODULES = {
+    "dnncc.artifact": ("write_artifact",),
+    "dnncc.benchmark": ("Benchmark", "bench"),
+    "dnncc.calibration": ("load_samples",),
+    "dnncc.driver": ("Compilation", "Options"),
+    "dnncc.errors": ("DnnccError",),
+    "dnncc.execution": ("run",),
+    "dnncc.inspection": ("Inspection", "inspect"),
+    "dnncc.interpreter": ("interpret",),
+    "dnncc.ir.graph": ("Const", "Graph", "Node", "Value"),
+    "dnncc.ir.types": ("DType", "Quantization", "TensorType"),
+    "dnncc.loading": ("load",),
+    "dnncc.ops.base": ("Op",),
+    "dnncc.passes.base": ("Pass",),
+    "dnncc.passes.pipeline": ("Pipeline",),
+    "dnncc.plan": ("Plan", "make_plan"),
+    "dnncc.targets.boards": ("Board", "load_board"),
+    "dnncc.validation": ("Validation", "validate"),
+}
+_PLACES = {name: (module, name) for module, names in _MODULES.items() for name in names}
+_PLACES["compile"] = ("dnncc.driver", "compile_model")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("dnncc")
+    elif name in _PLACES:
+        module, attribute = _PLACES[name]
+        value = getattr(importlib.import_module(module), attribute)
+    else:
+        raise AttributeError(f"module 'dnncc' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

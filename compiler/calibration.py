@@ -1,4 +1,6 @@
-"""Samples for calibration, validation and runs: the X.npz contract, checked completely before anything uses it."""
+"""Samples for calibration, validation and runs: the X.npz contract, checked completely before anything uses
+it.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +9,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-
 from dnncc.errors import CalibrationError, Culprit
 from dnncc.ir.graph import Graph, Value
 from dnncc.ir.types import Array
 
 Samples = dict[str, Array]
 
-_HELP = "the file is an .npz with one float32 array per model input, named as in the model, first axis = samples"
+_HELP = (
+    "the file is an .npz with one float32 array per model input, named as in the model, first axis = samples"
+)
 
 
 def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samples:
     """Samples for every input of ``graph``.
 
     Args:
-        source: an .npz file, or the arrays themselves. One array per graph input, under its name; the first axis
-            counts samples; float32, float16 or float64 (converted to float32). A sample has the input's shape without
-            its leading batch axis of 1, or with it: ``[n, 1, 49, 10]`` and ``[n, 1, 1, 49, 10]`` both fit an input
+        source: an .npz file, or the arrays themselves. One array per graph input, under its name; the first
+            axis counts samples; float32, float16 or float64 (converted to float32). A sample has the input's
+            shape without
+            its leading batch axis of 1, or with it: ``[n, 1, 49, 10]`` and ``[n, 1, 1, 49, 10]`` both fit an
+                input
             ``[1, 1, 49, 10]``.
         graph: only its inputs are looked at.
 
@@ -31,16 +36,27 @@ def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samp
         float32 arrays [n, *shape without the batch axis], in the order of the graph's inputs.
 
     Raises:
-        CalibrationError: the file is missing or no .npz, or the arrays do not fit, with all that is wrong as culprits.
+        CalibrationError: the file is missing or no .npz, or the arrays do not fit, with all that is wrong as
+            culprits.
     """
     arrays = dict(source) if isinstance(source, Mapping) else _read(Path(source))
     wanted = {v.name: v for v in graph.inputs}
-    culprits = [Culprit(name, reason="is missing: " + _expected(v)) for name, v in wanted.items() if name not in arrays]
+    culprits = [
+        Culprit(name, reason="is missing: " + _expected(v))
+        for name, v in wanted.items()
+        if name not in arrays
+    ]
     known = ", ".join(f"'{name}'" for name in wanted) or "none"
-    culprits += [Culprit(name, reason=f"is no input of the model (inputs: {known})") for name in arrays if name not in wanted]
+    culprits += [
+        Culprit(name, reason=f"is no input of the model (inputs: {known})")
+        for name in arrays
+        if name not in wanted
+    ]
     for name, value in wanted.items():
         if name in arrays:
-            culprits += [Culprit(name, reason=reason) for reason in _problems(np.asarray(arrays[name]), value)]
+            culprits += [
+                Culprit(name, reason=reason) for reason in _problems(np.asarray(arrays[name]), value)
+            ]
     if not culprits:
         counts = {name: len(arrays[name]) for name in wanted}
         if len(set(counts.values())) > 1:
@@ -52,7 +68,8 @@ def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samp
 
 
 def synthetic_samples(graph: Graph, count: int, seed: int) -> Samples:
-    """Made-up samples: standard normal noise. They say nothing about the data that the network was trained for.
+    """Made-up samples: standard normal noise. They say nothing about the data that the network was trained
+    for.
 
     Raises:
         CalibrationError: fewer than one sample asked for.
@@ -99,7 +116,7 @@ def _problems(array: Array, value: Value) -> Iterator[str]:
             finite = np.isfinite(array.astype(np.float32).reshape(len(array), -1)).all(axis=1)
         if not finite.all():
             bad = np.flatnonzero(~finite)
-            yield f"holds NaN or infinite values in {bad.size} of {len(array)} samples, first in sample {bad[0]}"
+            yield f"holds NaN or infinite values in {bad.size} of {len(array)} samples (first: {bad[0]})"
 
 
 def _normal(array: Array, value: Value) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Node, Value
 from dnncc.ir.types import Array, DType
 from dnncc.ops.batch_norm import BatchNorm

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ops.base import OPS, Op
 from dnncc.ops.batch_norm import BatchNorm

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Graph, Node
 from dnncc.ir.types import Array, DType
 from dnncc.ops.add import Add

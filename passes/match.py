@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType
 from dnncc.ops.base import Op

@@ -25,6 +25,10 @@ class Simplify(Pass):
     name: ClassVar[str] = "simplify"
     rounds: int = 20
 
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError("rounds must be positive")
+
     def run(self, graph: Graph) -> bool:
         # The pipeline's parser knows this pass.
         from dnncc.passes.pipeline import run_passes

@@ -1,6 +1,6 @@
 """Build files of a C artifact: CMake, Zephyr, PlatformIO and Make.
 
-Every file only names the artifact's own sources; flags, warnings and optimization are the firmware's business.
+They only name the artifact's own files; flags, warnings and optimization are the firmware's business.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 # Target names that CMake keeps for itself (policy CMP0037), for one or another generator.
 _CMAKE_RESERVED = frozenset(
-    "all clean depend edit_cache help install list_install_components package package_source preinstall rebuild_cache"
-    " test zero_check all_build run_tests".split()
+    {"all", "clean", "depend", "edit_cache", "help", "install", "list_install_components", "package"}
+    | {"package_source", "preinstall", "rebuild_cache", "test", "zero_check", "all_build", "run_tests"}
 )
 _PLATFORMIO_VERSION = "1.0.0"  # the field is required; an artifact is identified by its manifest
 
@@ -60,18 +60,18 @@ def _cmake(name: str, sources: Sequence[str], headers: Sequence[str]) -> str:
 #
 # To place the weights in a section of your linker script:
 #
-#   target_compile_definitions({target} PRIVATE "{name.upper()}_WEIGHTS_ATTR=__attribute__((section(\\".weights\\")))")
+#   target_compile_definitions({target} PRIVATE
+#       "{name.upper()}_WEIGHTS_ATTR=__attribute__((section(\\".weights\\")))")
 cmake_minimum_required(VERSION 3.13...3.31)
 project({target} LANGUAGES C)
 
 add_library({target} STATIC
-{_lines(sources)})
+{_lines([*sources, *headers])})
 target_include_directories({target} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})
 set_target_properties({target} PROPERTIES
     C_STANDARD 99
     C_STANDARD_REQUIRED ON
     C_EXTENSIONS OFF
-    PUBLIC_HEADER "{";".join(headers)}"
 )
 """
 
@@ -106,8 +106,10 @@ config DNNCC_{name.upper()}
 
 
 def _platformio(name: str, sources: Sequence[str], headers: Sequence[str]) -> str:
+    # Lower-case letters, digits and single dashes inside.
+    slug = "-".join(part for part in ["dnncc", *name.lower().split("_")] if part)
     document = {
-        "name": f"dnncc-{name.strip('_').lower().replace('_', '-') or 'net'}",
+        "name": slug,
         "version": _PLATFORMIO_VERSION,
         "description": f"The neural network '{name}', compiled to C by dnncc",
         "frameworks": "*",

@@ -78,7 +78,7 @@ class Program:
 
 def build_program(graph: Graph, name: str, progress: Progress | None = None) -> Program:
     """Lower every group of a fused graph, plan the memory, and name what is shared."""
-    code = {node: _lower(node) for node in graph.nodes if not node.op.is_view}
+    code = {node: lower_group(node) for node in graph.nodes if not node.op.is_view}
     plan = make_plan(graph, {node: c.needs for node, c in code.items()}, progress)
     functions: dict[str, CFunction] = {}
     constants: dict[str, Array] = {}
@@ -101,7 +101,8 @@ def build_program(graph: Graph, name: str, progress: Progress | None = None) -> 
     return Program(name, graph, plan, tuple(steps), functions, constants, code)
 
 
-def _lower(node: Node) -> GroupCode:
+def lower_group(node: Node) -> GroupCode:
+    """Schedule, lower and print one ``fused`` node."""
     # tvm takes seconds to import: only a compile that comes this far pays for it.
     from dnncc.targets.lowering.emit_c import emit_c
     from dnncc.targets.lowering.kernels import build_kernel

@@ -1,4 +1,4 @@
-"""Writes small C artifacts by hand, in the form that the compiler writes them, for the tests of the runtime."""
+"""Small C artifacts written by hand, in the form of the compiler's, for the tests of the runtime."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def write_artifact(
     unused = " ".join(f"(void){name};" for name, _, _ in (("net", "", ()), *inputs, *outputs))
     sizes = "\n".join(f"#define {macro} {size}u" for macro, (_, size) in zip(macros, pools, strict=True))
     struct = " ".join(f"void *{member};" for member in members)
-    _write(folder / "dnncc.h", "#ifndef DNNCC_H\n#define DNNCC_H\n#include <stdint.h>\n#include <string.h>\n#endif\n")
+    _write(
+        folder / "dnncc.h",
+        "#ifndef DNNCC_H\n#define DNNCC_H\n#include <stdint.h>\n#include <string.h>\n#endif\n",
+    )
     _write(
         folder / "net.h",
         f"""#ifndef NET_H

@@ -1,4 +1,4 @@
-"""Random float graphs in the style of ONNX imports: NCHW values, a transpose pair around every spatial operator."""
+"""Random float graphs as ONNX imports are: NCHW values, transposes around every spatial operator."""
 
 from __future__ import annotations
 
@@ -59,7 +59,12 @@ class _Builder:
         o = c * self.one_of(1, 2) if depthwise else self.one_of(1, 2, 4)
         kh, kw = (int(self.rng.integers(1, min(3, size) + 1)) for size in (h, w))
         weights = self.const(self.array(o, kh, kw, 1 if depthwise else c))
-        pads = (self.one_of(0, kh // 2), self.one_of(0, kw // 2), self.one_of(0, kh // 2), self.one_of(0, kw // 2))
+        pads = (
+            self.one_of(0, kh // 2),
+            self.one_of(0, kw // 2),
+            self.one_of(0, kh // 2),
+            self.one_of(0, kw // 2),
+        )
         op = Conv2d((self.one_of(1, 2), self.one_of(1, 2)), pads, (1, 1), c if depthwise else 1)
         return self.spatial(op, x, weights, self.const(self.array(o)))
 
@@ -92,11 +97,15 @@ class _Builder:
         return self.emit(op, constant, x) if self.one_of(0, 0, 1) else self.emit(op, x, constant)
 
     def activation(self, x: Value) -> Value:
-        return self.emit([Relu(), Clip(0.0, 6.0), Clip(-0.5, None), Clip(None, 1.0)][self.one_of(0, 0, 1, 2, 3)], x)
+        return self.emit(
+            [Relu(), Clip(0.0, 6.0), Clip(-0.5, None), Clip(None, 1.0)][self.one_of(0, 0, 1, 2, 3)], x
+        )
 
     def binary(self, x: Value) -> Value:
         alike = [v for v in self.values if v.type.shape == x.type.shape]
-        return self.emit([Add(), Sub(), Mul()][self.one_of(0, 0, 1, 2)], x, alike[self.rng.integers(len(alike))])
+        return self.emit(
+            [Add(), Sub(), Mul()][self.one_of(0, 0, 1, 2)], x, alike[self.rng.integers(len(alike))]
+        )
 
     def concat(self, x: Value) -> Value:
         alike = [v for v in self.values if v.type.shape[2:] == x.type.shape[2:]]

@@ -43,7 +43,10 @@ def windows(draw: st.DrawFn, kernel: list[int], pooling: bool) -> tuple[list[int
         # Pools may not be padded by as much as the kernel.
         limit = [k - 1 if pooling else 3 for k in kernel]
         attributes["pads"] = [draw(st.integers(0, limit[i % 2])) for i in range(4)]
-    elif not pooling or dilations == [1, 1]:
+    elif mode == "VALID" or (
+        dilations == [1, 1] and all(s <= k for s, k in zip(strides, kernel, strict=True))
+    ):
+        # ONNX Runtime refuses SAME with dilations, and with strides beyond the kernel.
         attributes["auto_pad"] = mode
     return image, attributes
 
@@ -155,7 +158,7 @@ def gemms(draw: st.DrawFn) -> Any:
         else:
             constants["c"] = floats(*c)
     scales = {
-        "alpha": draw(st.sampled_from([1.0, 0.5, -2.0])),
+        "alpha": draw(st.sampled_from([1.0, -2.0])),
         "beta": draw(st.sampled_from([1.0, 0.0, 3.0])),
     }
     return one_node("Gemm", inputs, constants, operands, opset, transA=trans_a, transB=trans_b, **scales)
@@ -193,6 +196,8 @@ def test_matrix_product(a: list[int], b: list[int], constant: str) -> None:
     assert kinds == ({"linear"} if constant == "right" and len(b) <= 2 else {"matmul"})
 
 
+BROADCAST = [([2, 3], [3]), ([1, 2, 1], [4, 1, 3]), ([2], []), ([], [2]), ([3], [3])]
+
 # -- elementwise --------------------------------------------------------------------------------
 
 
@@ -226,11 +231,13 @@ def test_relu(opset: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lo", "hi"), [(0.0, 6.0), (None, 1.0), (-1.0, None), (0.0, None), (None, None), (2.0, 1.0), (1, 3e38)]
+    ("lo", "hi"),
+    [(0.0, 6.0), (None, 1.0), (-1.0, None), (0.0, None), (None, None), (2.0, 1.0), (1.0, 3.4e38)],
 )
 def test_clip(lo: float | None, hi: float | None) -> None:
     bounds = {name: value for name, value in (("min", lo), ("max", hi)) if value is not None}
-    check_against_onnxruntime(one_node("Clip", {"x": [4, 5]}, opset=7, **bounds))
+    if (lo, hi) != (2.0, 1.0):  # which only newer opsets define
+        check_against_onnxruntime(one_node("Clip", {"x": [4, 5]}, opset=7, **bounds))
     constants = {name: np.float32(value) for name, value in bounds.items()}
     operands = ["x", *("" if v is None else name for name, v in (("min", lo), ("max", hi)))]
     for opset in (11, 12, 13):
@@ -406,7 +413,7 @@ def shape_arithmetic() -> list[tuple[str, list[Any], dict[str, Array]]]:
         *joined,
     ]
     filled = [
-        node("Expand", ["i2", "one3"], ["twos"]),
+        node("Expand", ["i2", "i3v"], ["twos"]),
         node("Equal", ["s", "twos"], ["is_two"]),
         node("Where", ["is_two", "one3", "s"], ["w"]),
         node("Constant", [], ["pairs"], value_ints=[2]),

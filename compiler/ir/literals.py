@@ -11,7 +11,6 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-
 from dnncc.ir.types import DType
 
 BARE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")

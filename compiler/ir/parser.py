@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
-
 from dnncc.errors import DnnccError, IrSyntaxError
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.record import parse_record

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.literals import format_literal, quote
 from dnncc.ir.types import Array, DType

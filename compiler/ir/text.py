@@ -26,7 +26,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-
 from dnncc.errors import ExternalDataError, OutputError, UnreadableModelError
 from dnncc.ir.graph import Graph
 from dnncc.ir.parser import Parser

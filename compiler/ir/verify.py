@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from dnncc.errors import Culprit, InvalidGraphError, QuantizationError
 from dnncc.ir.graph import Const, Graph, Node, Value
-from dnncc.ir.types import DType, TensorType
+from dnncc.ir.types import TensorType
 
 _BORDER = ("quantize", "dequantize")
 
@@ -152,5 +152,5 @@ def _float_problems(graph: Graph, entries: set[Value], exits: set[Value]) -> Ite
                 "computes with floats: " + ", ".join(f"%{v.name} is {v.type.dtype.value}" for v in floats),
             )
     for value in graph.outputs:
-        if isinstance(value, Const) and value.type.dtype is DType.F32:
+        if isinstance(value, Const) and value.type.dtype.is_float:
             yield Culprit(f"%{value.name}", reason="is a constant float output")

@@ -11,7 +11,8 @@ from dnncc.ir.types import Array
 from dnncc.ops.elementwise import Binary
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Add(Binary):
 
     def expr(self, a: Any, b: Any) -> Any:
         return a + b
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.passes.quantize.forms import integer_sum
+
+        return integer_sum(context, node)
 
 
 @onnx_op("Add", "Sum")

@@ -14,7 +14,8 @@ from dnncc.ops.pad import Pad
 from dnncc.ops.pool2d import Pool2d, emit_pool, import_pool, spatial_operand, sum_pads
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ class AveragePool2d(Pool2d):
         _, count_axes, one = self.te_taps(te.compute(x.shape, lambda *_: const(1, x.dtype), name="one"), 0)
         count = te.compute(shape[1:3], lambda i, j: te.sum(one(0, i, j, 0), axis=count_axes), name="count")
         return te.compute(shape, lambda n, i, j, c: total[n, i, j, c] / count[i, j], name="average_pool")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.ops.sum_pool2d import SumPool2d
+
+        x = context.activation(node.inputs[0])
+        divisors = self.divisors((x.type.shape[1], x.type.shape[2])).astype(np.float64)[:, :, None]
+        # Windows that all count the same number of elements have one scale, others one per position.
+        steps = x.type.scale / (divisors if np.ptp(divisors) else divisors[0, 0, 0])
+        total = SumPool2d(self.kernel, self.strides, self.pads, self.dilations)
+        return context.emit(total, [x], node.name, steps)
 
 
 @onnx_op("AveragePool")

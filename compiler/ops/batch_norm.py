@@ -12,7 +12,8 @@ from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,19 @@ class BatchNorm(Op):
             return (x[i] - mean[c]) / deviation * scale[c] + bias[c]
 
         return te.compute(x.shape, element, name="batch_norm")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.ir.graph import Const
+        from dnncc.passes.quantize.forms import integer_affine
+
+        parameters = [v.data.astype(np.float64) for v in node.inputs[1:] if isinstance(v, Const)]
+        if len(parameters) != 4:
+            return None
+        along = [1] * node.output.type.rank
+        along[self.axis] = -1
+        scale, bias, mean, var = (p.reshape(along) for p in parameters)
+        gain = scale / np.sqrt(var + self.epsilon)
+        return integer_affine(context, node, node.inputs[0], gain, bias - mean * gain)
 
 
 @onnx_op("BatchNormalization")

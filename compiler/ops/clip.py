@@ -15,7 +15,8 @@ from dnncc.ops.elementwise import Unary
 from dnncc.ops.relu import Relu
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 Bound = int | float | None
 
@@ -51,6 +52,11 @@ class Clip(Unary):
         dtype = str(x.ty.dtype)
         y = x if self.lo is None else te.max(x, const(self.lo, dtype))
         return y if self.hi is None else te.min(y, const(self.hi, dtype))
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.passes.quantize.forms import integer_clamp
+
+        return integer_clamp(context, node)
 
 
 def fits(bound: float, dtype: DType) -> bool:

@@ -13,7 +13,8 @@ from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Concat(Op):
 
         shape = (*shapes[0][: self.axis], ends[-1], *shapes[0][self.axis + 1 :])
         return te.compute(shape, element, name="concat")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        grid = context.grid_of(node.output)
+        return context.emit(self, [context.on_grid(v, grid) for v in node.inputs], node.name, grid.scale)
 
 
 @onnx_op("Concat")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 
@@ -31,7 +30,9 @@ class Dequantize(Op):
         if x.dtype not in (DType.I8, DType.U8, DType.I16):
             raise TypeMismatchError(f"dequantize takes i8, u8 or i16, not {x}")
         if not (self.scale > 0.0 and 0.0 < np.float32(self.scale) < np.inf):
-            raise TypeMismatchError(f"dequantize needs a positive scale within float32's range, not {self.scale}")
+            raise TypeMismatchError(
+                f"dequantize needs a positive scale within float32's range, not {self.scale}"
+            )
         return [TensorType(DType.F32, x.shape)]
 
     def reference(self, *inputs: Array) -> Sequence[Array]:

@@ -16,7 +16,8 @@ from dnncc.ops.linear import Linear
 from dnncc.ops.te_types import broadcast_index, shape_of, type_of
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class Matmul(Op):
             return te.sum(left.astype(acc) * right.astype(acc), axis=k)
 
         return te.compute(y.shape, product, name="matmul")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        a, b = (context.activation(v) for v in node.inputs)
+        return context.emit(self, [a, b], node.name, a.type.scale * b.type.scale)
 
 
 @onnx_op("MatMul")

@@ -12,7 +12,8 @@ from dnncc.ir.types import Array, DType
 from dnncc.ops.pool2d import Pool2d, emit_pool, import_pool, spatial_operand, sum_pads
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class MaxPool2d(Pool2d):
         (x,) = inputs
         shape, axes, tap = self.te_taps(x, te.min_value(x.dtype).value)
         return te.compute(shape, lambda *i: te.max(tap(*i), axis=axes), name="max_pool")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        return context.same_scale(node)
 
 
 @onnx_op("MaxPool")

@@ -14,7 +14,8 @@ from dnncc.ops.clip import fits
 from dnncc.ops.window import te_pad
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Pad(Op):
         (x,) = inputs
         y = te_pad(x, self.pads, self.value)
         return te.compute(x.shape, lambda *i: x[i], name="padded") if y is x else y
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.passes.quantize.forms import integer_pad
+
+        return integer_pad(context, node, self)
 
 
 @onnx_op("Pad")

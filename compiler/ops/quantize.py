@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-
 from dnncc.ir.types import Array, DType, Quantization, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 
 
 @dataclass(frozen=True)
 class Quantize(Op):
-    """``y = floor(clamp(x * inverse, lo, hi) + 0.5) + zero_point`` in float32; not-a-number becomes the smallest y.
+    """``y = floor(clamp(x * inverse, lo, hi) + 0.5) + zero_point`` in float32; not-a-number becomes the
+    smallest y.
 
-    ``inverse = float32(1 / scale)``; lo, hi are the ends of ``dtype`` less the zero point. The rounding is formed as
-    ``trunc(t + (0.5 - lo))``, so that the generated C needs no floor, and each step rounds once, in float32.
+    ``inverse = float32(1 / scale)``; lo, hi are the ends of ``dtype`` less the zero point. The rounding is
+    formed as ``trunc(t + (0.5 - lo))``, so that the generated C needs no floor, and each step rounds once, in
+    float32.
 
     Operands: x f32.
 
@@ -49,7 +50,9 @@ class Quantize(Op):
         if not self.dtype.min <= self.zero_point <= self.dtype.max:
             raise TypeMismatchError(f"quantize: the zero point {self.zero_point} is no {self.dtype.value}")
         if not (self.scale > 0.0 and 0.0 < self.inverse < np.inf):
-            raise TypeMismatchError(f"quantize needs a positive scale within float32's range, not {self.scale}")
+            raise TypeMismatchError(
+                f"quantize needs a positive scale within float32's range, not {self.scale}"
+            )
         return [TensorType(self.dtype, x.shape, Quantization.per_tensor(self.scale, self.zero_point))]
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
@@ -73,7 +76,9 @@ class Quantize(Op):
             t = x[i] * const(float(self.inverse), "float32")
             t = tirx.Select(t > lo, t, lo)
             t = tirx.Select(t < hi, t, hi)
-            whole = (t + const(0.5 - self._ends[0], "float32")).astype("int32") + const(self.dtype.min, "int32")
+            whole = (t + const(0.5 - self._ends[0], "float32")).astype("int32") + const(
+                self.dtype.min, "int32"
+            )
             return whole.astype(self.dtype.numpy.name)
 
         return te.compute(x.shape, element, name="quantize")

@@ -11,7 +11,8 @@ from dnncc.ir.types import Array
 from dnncc.ops.elementwise import Unary
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Relu(Unary):
         from dnncc.targets.lowering.api import const, te
 
         return te.max(x, const(0, str(x.ty.dtype)))
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.passes.quantize.forms import integer_clamp
+
+        return integer_clamp(context, node)
 
 
 @onnx_op("Relu")

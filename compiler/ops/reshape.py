@@ -13,7 +13,8 @@ from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Reshape(Op):
             return x[tuple(reversed(source))]
 
         return te.compute(self.shape, element, name="reshape")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        return context.same_scale(node)
 
 
 @onnx_op("Reshape")

@@ -12,7 +12,8 @@ from dnncc.ir.types import Array, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Slice(Op):
             return x[tuple(start + k * step for k, (start, _, step) in zip(i, bounds, strict=True))]
 
         return te.compute([len(range(*bound)) for bound in bounds], element, name="slice")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        return context.same_scale(node)
 
 
 @onnx_op("Slice")

@@ -14,7 +14,8 @@ from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Softmax(Op):
         j = te.reduce_axis((0, shape[self.axis]), "j")
         total = te.compute(outer, lambda *i: te.sum(power[at(i, j)], axis=j), name="total")
         return te.compute(shape, lambda *i: power[i] / total[without(i)], name="softmax")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.ops.softmax_int import integer_softmax
+
+        return integer_softmax(context, node, self.axis)
 
 
 @onnx_op("Softmax")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 MAX_LENGTH = 2048
 """Longest axis: above it, 2^30 / length leaves the table's entries too few bits for the error bound."""
 
-# First approximation of 1/v on [0.5, 1): 48/17 - 32/17 v, off by at most 1/17 (Q29, and Q30 for the factor of a Q31).
+# First approximation of 1/v on [0.5, 1): 48/17 - 32/17 v, off by at most 1/17 (Q29, and Q30 for the factor of
+# a Q31).
 _INTERCEPT = round(48 / 17 * 2**29)
 _SLOPE = round(32 / 17 * 2**30)
 _ONE = 1 << 28
@@ -30,7 +30,8 @@ _NEWTON_STEPS = 3
 class SoftmaxInt(Op):
     """Softmax of ``x`` at scale s along ``axis``; the output's scale is ``1 / dtype.max`` (1/127 or 1/255).
 
-    Operands: x (i8, u8 or i16), table i32 [D] with ``table[d] = round(exp(-s*d) * 2^k)``, ``k = exponent_bits(N)`` for
+    Operands: x (i8, u8 or i16), table i32 [D] with ``table[d] = round(exp(-s*d) * 2^k)``, ``k =
+        exponent_bits(N)`` for
     N elements along the axis. With ``mulhi(a, b) = (a*b + 2^31) >> 32``:
 
         e[i]  = table[min(max(x) - x[i], D - 1)]      in [0, 2^k]
@@ -41,8 +42,9 @@ class SoftmaxInt(Op):
         r     = mulhi(y, levels << b)                 levels = dtype.max, b = 23 for i8 and 22 for u8
         out[i] = ((e[i] << n) * r + 2^(s-1)) >> s     s = 51 for i8, 50 for u8
 
-    Every intermediate but the two products fits an i32; the products fit an i64. The algorithm's own error is at most
-    ``error_bound(N)`` beside half an output step (and a tail ``N * exp(-s*(D-1))`` if differences can exceed D - 1).
+    Every intermediate but the two products fits an i32; the products fit an i64. The algorithm's own error is
+    at most ``error_bound(N)`` beside half an output step (and a tail ``N * exp(-s*(D-1))`` if differences can
+    exceed D - 1).
 
     Attributes:
         axis: the axis that sums to one, counted from the front.
@@ -56,9 +58,13 @@ class SoftmaxInt(Op):
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         x, table = inputs
         if x.dtype not in (DType.I8, DType.U8, DType.I16) or table.dtype is not DType.I32 or table.rank != 1:
-            raise TypeMismatchError(f"softmax_int needs 8- or 16-bit integers and an i32 table; got {x}, {table}")
+            raise TypeMismatchError(
+                f"softmax_int needs 8- or 16-bit integers and an i32 table; got {x}, {table}"
+            )
         if not 0 <= self.axis < x.rank or self.dtype not in (DType.I8, DType.U8):
-            raise TypeMismatchError(f"softmax_int has no axis {self.axis} of {x}, or cannot give {self.dtype.value}")
+            raise TypeMismatchError(
+                f"softmax_int has no axis {self.axis} of {x}, or cannot give {self.dtype.value}"
+            )
         if not 1 <= x.shape[self.axis] <= MAX_LENGTH:
             raise TypeMismatchError(f"softmax_int takes 1 to {MAX_LENGTH} elements along the axis; got {x}")
         return [TensorType(self.dtype, x.shape)]
@@ -76,7 +82,11 @@ class SoftmaxInt(Op):
         distance = np.max(x, axis=self.axis, keepdims=True) - x
         e = table[np.minimum(distance, table.size - 1)]
         total = np.sum(e, axis=self.axis, keepdims=True)
-        n = np.sum([total < 1 << t for t in range(k + 1, 31)], axis=0, dtype=np.int64) if k < 30 else np.zeros_like(total)
+        n = (
+            np.sum([total < 1 << t for t in range(k + 1, 31)], axis=0, dtype=np.int64)
+            if k < 30
+            else np.zeros_like(total)
+        )
         v = total << n
         y = _INTERCEPT - _mulhi(v, _SLOPE)
         for _ in range(_NEWTON_STEPS):
@@ -133,19 +143,24 @@ class SoftmaxInt(Op):
         r = te.compute(outer, lambda *o: mulhi(y[o], c(self.dtype.max << b)), name="factor")
         return te.compute(
             x.shape,
-            lambda *i: requantize_expr(e[i] << n[rest(i)], r[rest(i)], s, 0, self.dtype.max, self.dtype.numpy.name),
+            lambda *i: requantize_expr(
+                e[i] << n[rest(i)], r[rest(i)], s, 0, self.dtype.max, self.dtype.numpy.name
+            ),
             name="softmax_int",
         )
 
 
 def _newton(te: Any, shape: Any, y: Any, v: Any, mulhi: Any, c: Any, step: int) -> Any:
-    """One more te stage ``y + mulhi(y, (2^28 - mulhi(v, y)) << 4)``; two stages, so that no product is repeated."""
+    """One more te stage ``y + mulhi(y, (2^28 - mulhi(v, y)) << 4)``; two stages, so that no product is
+    repeated.
+    """
     error = te.compute(shape, lambda *o: (c(_ONE) - mulhi(v[o], y[o])) << c(4), name=f"error_{step}")
     return te.compute(shape, lambda *o: y[o] + mulhi(y[o], error[o]), name=f"reciprocal_{step + 1}")
 
 
 def _mulhi(a: Array, b: Array | int) -> Array:
-    return (a * b + (1 << 31)) >> 32
+    high: Array = (np.asarray(a * b, np.int64) + (1 << 31)) >> 32
+    return high
 
 
 def exponent_bits(length: int) -> int:
@@ -154,13 +169,14 @@ def exponent_bits(length: int) -> int:
 
 
 def exponential_table(scale: float, entries: int, length: int) -> Array:
-    """``round(exp(-scale * d) * 2^k)`` for d = 0 ... entries-1, i32: the operand for an axis of ``length`` elements."""
+    """The operand ``round(exp(-scale * d) * 2^k)``, i32 [entries], for an axis of ``length`` elements."""
     k = exponent_bits(length)
-    return np.rint(np.exp(-scale * np.arange(entries)) * 2.0**k).astype(np.int32)
+    table: Array = np.rint(np.exp(-scale * np.arange(entries)) * 2.0**k).astype(np.int32)
+    return table
 
 
 def error_bound(length: int) -> float:
-    """Largest error of a probability beside half an output step: the table's rounding and the reciprocal's."""
+    """Largest error of a probability beside half an output step: that of the table and of the reciprocal."""
     return (length + 1) / 2.0 ** (exponent_bits(length) + 1) + 2.0**-24
 
 
@@ -172,8 +188,10 @@ TAIL = 2.0**-10
 def integer_softmax(context: QuantizeContext, node: Node, axis: int) -> Value | None:
     """The integer form of a float softmax.
 
-    An 8-bit operand indexes the table by its 256 differences. A sum that only the softmax reads goes to a finer i16
-    grid instead, whose 256 steps cover just the differences that matter: 8 bits for the whole range of the logits
+    An 8-bit operand indexes the table by its 256 differences. A sum that only the softmax reads goes to a
+    finer i16
+    grid instead, whose 256 steps cover just the differences that matter: 8 bits for the whole range of the
+        logits
     would cost more accuracy than everything else.
     """
     from dnncc.passes.quantize.context import Grid
@@ -181,13 +199,19 @@ def integer_softmax(context: QuantizeContext, node: Node, axis: int) -> Value | 
     x = node.inputs[0]
     length = x.type.shape[axis]
     if length > MAX_LENGTH:
-        raise context.failure(node.name, "softmax", f"{length} elements along the axis (supported: up to {MAX_LENGTH})")
+        raise context.failure(
+            node.name, "softmax", f"{length} elements along the axis (supported: up to {MAX_LENGTH})"
+        )
     operand = context.integer(x)
     if context.is_raw(operand):
         fine = math.log(length / TAIL) / (TABLE_ENTRIES - 1)
         # Logits may exceed those of the calibration samples by half before they saturate.
         scale = max(fine, 1.5 * context.largest(x) / DType.I16.max)
-        operand = context.requantize(operand, Grid(DType.I16, scale, DType.I16.min, DType.I16.max), x.name)
-    table = context.graph.const(f"{node.name}.table", exponential_table(operand.type.scale, TABLE_ENTRIES, length))
+        operand = context.requantize(
+            operand, Grid(DType.I16, scale, DType.I16.min, DType.I16.max), context.name_of(x)
+        )
+    table = context.graph.const(
+        f"{node.name}.table", exponential_table(operand.type.scale, TABLE_ENTRIES, length)
+    )
     dtype = context.grid_of(node.output).dtype
     return context.emit(SoftmaxInt(axis, dtype), [operand, table], node.name, 1.0 / dtype.max)

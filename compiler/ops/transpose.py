@@ -13,7 +13,8 @@ from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Transpose(Op):
         return te.compute(
             [inner[axis] for axis in self.perm], lambda *i: x[tuple(i[w] for w in where)], name="transpose"
         )
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        return context.same_scale(node)
 
 
 @onnx_op("Transpose")

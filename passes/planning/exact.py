@@ -30,29 +30,25 @@ def solve_exactly(
 ) -> Exact:
     """Looks for a placement no higher than `target`, or for the lowest one below `start`.
 
-    Lowest placements consist of sums of gaps rounded up to alignments, so offsets are counted in the greatest common
-    divisor of all these. One worker, a fixed seed and a deterministic limit make the answer independent of the clock.
+    Offsets and heights are counted in the layout's steps and grain. One worker, a fixed seed and a deterministic limit make the answer independent of the clock.
     Buffers are rectangles in time and space besides (an input that may be overlapped, without its last step): it
     speeds up the search for tight targets.
 
     Args:
         layout: the problem.
         start: valid offsets.
-        bound: bytes that every placement needs.
+        bound: bytes that every placement needs, a multiple of the grain.
         target: a height of at least `bound`, or None to minimise.
         effort: CP-SAT's deterministic time; a unit takes one to ten seconds.
         report: called with (height, bound) at every improvement.
     """
     from ortools.sat.python import cp_model
 
-    gaps = [gap for p in layout.pairs for gap in (p.above, p.below)]
-    unit = math.gcd(*gaps, *(a for a in layout.alignment if a > 1))
-    grain = math.gcd(unit, *layout.size)  # every height is a multiple of it
+    grain, step = layout.grain, layout.step
     top = layout.height(start) - grain if target is None else target // grain * grain
-    step = [a if a > 1 else unit for a in layout.alignment]
 
     model = cp_model.CpModel()
-    height = model.new_int_var(-(-bound // grain), top // grain, "height")
+    height = model.new_int_var(bound // grain, top // grain, "height")
     at = []
     for n, size in enumerate(layout.size):
         x = model.new_int_var(0, (top - size) // step[n], f"at{n}")

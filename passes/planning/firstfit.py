@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 from dnncc.passes.planning.layout import Layout, round_up
 
@@ -13,20 +15,38 @@ Offer = Callable[[Sequence[int], str], bool]
 _TRIALS_PER_BUFFER = 100
 
 
-def first_fit(layout: Layout, order: Sequence[int]) -> list[int]:
-    """Places the buffers one after the other, each as low as its conflicts with those already placed allow."""
+@dataclass(frozen=True)
+class Start:
+    """What a heuristic placement is made of: the order of the buffers and the ceiling of `first_fit`."""
+
+    order: list[int]
+    ceiling: int
+
+
+def first_fit(layout: Layout, order: Sequence[int], ceiling: int = 0) -> list[int]:
+    """Places the buffers one after the other, each as low as its conflicts with those already placed allow.
+
+    With a ceiling, a buffer that cannot rest on the floor hangs from the ceiling where that is free: consecutive
+    tensors of a chain then alternate between the ends, as they should.
+    """
     offsets = [-1] * len(layout.size)
     for b in order:
         # Between off(c) - gap(b below c) and off(c) + gap(b above c), both exclusive, b may not start.
-        blocked = sorted(
-            (offsets[c] - under, offsets[c] + over) for c, over, under in layout.neighbours[b] if offsets[c] >= 0
-        )
+        blocked = [
+            (offsets[c] - under, offsets[c] + over)
+            for c, over, under in layout.neighbours[b]
+            if offsets[c] >= 0
+        ]
+        blocked.sort()
         x = 0
         for low, high in blocked:
             if x <= low:
                 break
             if x < high:
                 x = round_up(high, layout.alignment[b])
+        hung = (ceiling - layout.size[b]) // layout.alignment[b] * layout.alignment[b]
+        if x and hung > x and not any(low < hung < high for low, high in blocked):
+            x = hung
         offsets[b] = x
     return offsets
 
@@ -60,35 +80,38 @@ def _orders(layout: Layout) -> Iterator[list[int]]:
     yield sorted(count, key=lambda n: (-layout.size[n], -life[n], n))
     yield sorted(count, key=lambda n: (-layout.size[n] * life[n], n))
     yield sorted(count, key=lambda n: (-weight[n], -layout.size[n], n))
+    load = {now: sum(layout.size[n] for n in count if layout.lower[n]<=now<layout.upper[n]) for now in set(layout.lower)}
+    br = [max(l for now,l in load.items() if layout.lower[n]<=now<layout.upper[n]) for n in count]
+    yield sorted(count, key=lambda n: (-br[n], -layout.size[n], n))
     yield sorted(count, key=lambda n: (-life[n], -layout.size[n], n))
     yield sorted(count, key=lambda n: (layout.lower[n], -layout.size[n], n))
     yield sorted(count, key=lambda n: (-layout.upper[n], -layout.size[n], n))
 
 
-def greedy(layout: Layout, offer: Offer) -> list[list[int]]:
-    """Offers one placement per order until one suffices; returns the orders tried, from best to worst."""
+def greedy(layout: Layout, bound: int, offer: Offer) -> list[Start]:
+    """Offers two placements per order until one suffices; returns what was tried, from best to worst."""
     found = []
-    for order in _orders(layout):
-        offsets = first_fit(layout, order)
-        found.append((layout.height(offsets), order))
-        if offer(compact(layout, offsets), "first-fit"):
+    for order, ceiling in product(_orders(layout), (0, bound)):
+        offsets = compact(layout, first_fit(layout, order, ceiling))
+        found.append((layout.height(offsets), Start(order, ceiling)))
+        if offer(offsets, "first-fit"):
             break
-    return [order for _, order in sorted(found, key=lambda item: item[0])]
+    return [start for _, start in sorted(found, key=lambda item: item[0])]
 
 
-def local_search(layout: Layout, orders: Sequence[list[int]], work: int, offer: Offer) -> None:
+def local_search(layout: Layout, starts: Sequence[Start], work: int, offer: Offer) -> None:
     """Moves a buffer that reaches the top before one of its neighbours, and keeps what is not worse.
 
     Args:
-        orders: starting points, which share the work.
+        starts: starting points, which share the work.
         work: how many visits of a conflicting neighbour in total: a deterministic measure, unlike seconds.
     """
     price = 2 * len(layout.pairs) + len(layout.size)
-    trials = min(work // len(orders) // price, _TRIALS_PER_BUFFER * len(layout.size))
+    trials = min(work // len(starts) // price, _TRIALS_PER_BUFFER * len(layout.size))
     rng = random.Random(0)
-    for start in orders:
-        order = start
-        offsets = first_fit(layout, order)
+    for start in starts:
+        order = start.order
+        offsets = first_fit(layout, order, start.ceiling)
         height = layout.height(offsets)
         for _ in range(trials):
             tops = [n for n in order if offsets[n] + layout.size[n] == height and layout.neighbours[n]]
@@ -97,7 +120,7 @@ def local_search(layout: Layout, orders: Sequence[list[int]], work: int, offer: 
             top = rng.choice(tops)
             trial = [n for n in order if n != top]
             trial.insert(trial.index(rng.choice(layout.neighbours[top])[0]), top)
-            moved = first_fit(layout, trial)
+            moved = first_fit(layout, trial, start.ceiling)
             if layout.height(moved) <= height:
                 order, offsets, height = trial, moved, layout.height(moved)
                 if offer(offsets, "local-search"):

@@ -36,8 +36,13 @@ class Layout:
     multiple of.
 
     Attributes:
-        size, alignment: of each buffer.
+        size, alignment, lower, upper: of each buffer.
+        rounded: sizes in whole units.
+        unit: greatest common divisor of the alignments.
+        rules: gap by (output, input), for the overlap rules that have effect.
         pairs: the conflicts that can be violated, sorted.
+        step: some lowest placement has offsets that are multiples of these, one per buffer.
+        grain: then its height is a multiple of this.
         neighbours: for each buffer b its (other c, gap of b above c, gap of c above b).
 
     Raises:
@@ -65,6 +70,11 @@ class Layout:
                 if gap < self.rounded[o]:
                     self.rules[o, i], self._distance[o, i] = gap, r.distance
         self.pairs = self._find_pairs()
+        # The lowest placements consist of sums of gaps rounded up to alignments.
+        gaps = (gap for p in self.pairs for gap in (p.above, p.below))
+        quantum = math.gcd(*gaps, *(a for a in self.alignment if a > 1)) or 1
+        self.step = [a if a > 1 else quantum for a in self.alignment]
+        self.grain = math.gcd(quantum, *self.size)
         self.neighbours: list[list[tuple[int, int, int]]] = [[] for _ in chosen]
         for p in self.pairs:
             self.neighbours[p.b].append((p.a, p.above, p.below))
@@ -130,4 +140,4 @@ class Layout:
             stated = [(o, i, self._distance[o, i]) for o, i, _ in rules]
             need = sum(self.size[n] for n in alive) - saved_bytes(stated, self.size)
             bound = max(bound, units - slack, need)
-        return bound
+        return round_up(bound, self.grain)

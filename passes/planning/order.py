@@ -128,24 +128,31 @@ def _beam(model: OrderModel, best: _Incumbent, width: int) -> None:
         states = sorted(reached.values(), key=lambda s: (s.peak, s.resident, s.done))[:width]
 
 
-def _search(model: OrderModel, best: _Incumbent, limit: int) -> None:
-    """Best-first over downsets; ends with the bound at the optimum unless `limit` states are not enough."""
-    root = _root(model, best.bound)
+def _search(model: OrderModel, best: _Incumbent, floor: int, limit: int) -> None:
+    """Best-first over downsets, where all peaks up to the floor count as equal.
+
+    Ends with the bound at the optimum if the floor is a lower bound and `limit` expanded states are enough. A higher
+    floor lets more operators be committed and less be compared: a dive for an order of at most that peak.
+    """
+    root = _root(model, floor)
     queue = [(root.peak, -len(root.ran), 0, root)]
     reached = {root.done: root.peak}
-    serial = 0
+    serial = expanded = 0
     while queue:
         peak, depth, _, state = heapq.heappop(queue)
         if peak >= best.peak:
             break
         if reached[state.done] < peak:
             continue
-        best.raise_bound(peak)
+        if peak > floor:
+            best.raise_bound(peak)
         if state.done == model.everything:
-            best.offer(state.order(), peak)
-            break
-        if best.nodes >= limit:
+            order = state.order()
+            best.offer(order, model.peak(order))
             return
+        if expanded >= limit:
+            return
+        expanded += 1
         best.nodes += 1
         if best.nodes % _REPORT_EVERY == 0:
             best.report()
@@ -160,6 +167,18 @@ def _search(model: OrderModel, best: _Incumbent, limit: int) -> None:
                 serial += 1
                 heapq.heappush(queue, (child_peak, depth - len(child.ran), serial, child))
     best.raise_bound(best.peak)  # nothing below the incumbent is left
+
+
+def _dive(model: OrderModel, best: _Incumbent, limit: int) -> None:
+    """Bisects for the least floor at which a short search ends with an order."""
+    low = best.bound
+    while low < best.peak - 1:
+        floor = (low + best.peak) // 2
+        before = best.peak
+        _search(model, best, floor, limit)
+        low = max(low, best.bound)
+        if best.peak == before:
+            low = max(low,floor)
 
 
 def solve(problem: OrderProblem, limit: int = DEFAULT_LIMIT, progress: Progress | None = None) -> OrderSolution:
@@ -186,7 +205,10 @@ def solve(problem: OrderProblem, limit: int = DEFAULT_LIMIT, progress: Progress 
             if not best.closed:
                 _beam(model, best, width)
         if not best.closed:
-            _search(model, best, limit)
+            _dive(model, best, limit // 20)
+            print('dive',best.peak,best.bound,best.nodes)
+        if not best.closed:
+            _search(model, best, best.bound, limit)
     except KeyboardInterrupt:
         interrupted = True
     status = "optimal" if best.closed else "feasible"

@@ -1,4 +1,6 @@
-"""Post-training quantization to dyadic integers: calibration, scales, integer operators, bias correction, proofs."""
+"""Post-training quantization to dyadic integers: calibration, scales, integer operators, bias correction,
+proofs.
+"""
 
 from dnncc.passes.quantize.accumulators import Accumulator, accumulator_intervals, proven
 from dnncc.passes.quantize.border import integer_arguments, to_floats, to_integers

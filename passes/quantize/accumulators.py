@@ -34,7 +34,8 @@ class Accumulator:
 
 
 def accumulator_intervals(graph: Graph) -> list[Accumulator]:
-    """One row per node with an i32 result or an inner sum, bodies of fused nodes included, in execution order.
+    """One row per node with an i32 result or an inner sum, bodies of fused nodes included, in execution
+    order.
 
     Inputs are taken to be anything that their element type holds.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType
 from dnncc.passes.quantize.context import Correctable
@@ -20,7 +19,8 @@ def correct_biases(
 ) -> None:
     """Shift each bias by the mean error of its sum against the float graph, in place, layer by layer.
 
-    The samples go through the integer graph side by side: when a layer's error is measured, all layers before it
+    The samples go through the integer graph side by side: when a layer's error is measured, all layers before
+        it
     have been corrected.
 
     Args:

@@ -1,9 +1,10 @@
-"""Between the floats that people have and the integers at a quantized graph's border, with the operators' own rounding."""
+"""Between the floats that people have and the integers at a quantized graph's border, with the operators' own
+rounding.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, TensorType
 from dnncc.ops.quantize import Quantize
@@ -11,7 +12,9 @@ from dnncc.passes.quantize.calibrate import Samples, arguments
 
 
 def to_integers(x: Array, type: TensorType) -> Array:
-    """Float32 ``x`` of any shape as the integers of an input of this type; floats stay as they are for an f32 input."""
+    """Float32 ``x`` of any shape as the integers of an input of this type; floats stay as they are for an f32
+    input.
+    """
     if type.dtype.is_float:
         return x.astype(type.dtype.numpy, copy=False)
     (y,) = Quantize(type.dtype, type.scale, _zero_point(type)).reference(x)
@@ -34,5 +37,3 @@ def integer_arguments(graph: Graph, samples: Samples, index: int) -> list[Array]
     """The inputs of an integer ``graph`` for one float sample."""
     floats = arguments(graph, samples, index)
     return [to_integers(x, v.type) for x, v in zip(floats, graph.inputs, strict=True)]
-
-

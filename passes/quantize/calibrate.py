@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from dnncc.errors import CalibrationError
 from dnncc.interpreter import interpret
 from dnncc.ir.graph import Graph, Node, Value
@@ -16,7 +15,9 @@ from dnncc.passes.quantize.input_grid import lattice_step
 from dnncc.passes.quantize.plan import Plan
 
 Samples = Mapping[str, Array]
-"""One array per graph input, by name; the first axis counts samples, the rest is the input's shape without its batch."""
+"""One array per graph input, by name; the first axis counts samples, the rest is the input's shape without
+its batch.
+"""
 
 SUMS = ("conv2d", "linear")
 """Operators whose biases can be corrected."""
@@ -72,7 +73,9 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
             if value in histograms:
                 histograms[value].add(array)
                 if not np.isfinite(histograms[value].largest):
-                    raise CalibrationError(f"node '{node.name}' gives a value that is not finite on a calibration sample")
+                    raise CalibrationError(
+                        f"node '{node.name}' gives a value that is not finite on a calibration sample"
+                    )
             if node.op.name in SUMS:
                 total = array.reshape(-1, array.shape[-1]).mean(axis=0, dtype=np.float64)
                 sums[value] = sums[value] + total if value in sums else total
@@ -85,5 +88,3 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
     means = {v: total / count for v, total in sums.items()}
     steps = {v: lattice_step(np.asarray(samples[v.name])[:count]) for v in graph.inputs}
     return Statistics(histograms, means, steps, count)
-
-

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-
 from dnncc.errors import Culprit, QuantizationError
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType, Quantization, TensorType
@@ -18,7 +17,6 @@ from dnncc.passes.quantize.calibrate import Statistics
 from dnncc.passes.quantize.dyadic import dyadic
 from dnncc.passes.quantize.input_grid import folds_zero_point, input_grid
 from dnncc.passes.quantize.intervals import Interval, interval_of, node_ranges
-from dnncc.passes.quantize.observers import OBSERVERS
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.plan import Plan
 from dnncc.passes.quantize.weights import quantize_linear
@@ -26,7 +24,7 @@ from dnncc.passes.quantize.weights import quantize_linear
 
 @dataclass(frozen=True)
 class Grid:
-    """The integers that stand for a tensor: ``scale * ({lo, ..., hi} - zero_point)``; only inputs have a zero point."""
+    """The integers that stand for a tensor: ``scale * ({lo, ..., hi} - zero_point)``; 0 but for inputs."""
 
     dtype: DType
     scale: float
@@ -57,9 +55,9 @@ class Correctable:
 class QuantizeContext:
     """Builds the integer graph node by node.
 
-    For each value of the float graph there is an integer value. It is either an *activation* (8 bits, one scale) or,
-    if a single operator reads it, possibly a *raw* sum (i32 with a scale per tensor, channel or position), which its
-    reader requantizes as it needs.
+    For each value of the float graph there is an integer value. It is either an *activation* (8 bits, one
+    scale) or, if a single operator reads it, possibly a *raw* sum (i32 with a scale per tensor, channel or
+    position), which its reader requantizes as it needs.
 
     Attributes:
         graph: where the integer values' names come from.
@@ -78,13 +76,13 @@ class QuantizeContext:
         self.correctable: list[Correctable] = []
         self.raised: dict[str, int] = {}
         self._statistics = statistics
-        self._observer = OBSERVERS[options.observer]
+        self._observer = options.observe
         self.integers: dict[Value, Value] = {}
         self._scales: dict[Value, Array] = {}
         self._intervals: dict[Value, Interval] = {}
         self._grids: dict[Value, Grid] = {}
 
-    # -- grids -------------------------------------------------------------------------------------------------------
+    # -- grids ---------------------------------------------------------------------------------------
 
     def grid_of(self, value: Value) -> Grid:
         """The 8-bit grid on which the float ``value`` is stored when it comes from a sum."""
@@ -118,16 +116,16 @@ class QuantizeContext:
         low, high = (int(np.clip(np.rint(bound / scale), lo, hi)) for bound in (chain.low, chain.high))
         return Grid(dtype, scale, max(lo, low), min(hi, high))
 
-    # -- what stands for a float value ---------------------------------------------------------------------------------
+    # -- what stands for a float value ---------------------------------------------------------------
 
     def bind(self, value: Value, integer: Value) -> None:
-        """Let ``integer`` stand for the float ``value`` from now on; sums with several readers are requantized at once."""
+        """Let ``integer`` stand for the float ``value``; a sum that several read is requantized at once."""
         self.integers[value] = integer
         if self.is_raw(integer) and self.plan.reader(value) is None:
             self.activation(value)
 
     def integer(self, value: Value) -> Value:
-        """What stands for the float ``value`` now: an activation, or a raw sum that only one operator reads."""
+        """What stands for the float ``value`` now: an activation, or a raw sum with a single reader."""
         if value not in self.integers and isinstance(value, Const):
             self.integers[value] = self.constant(value, self._constant_grid(value))
         return self.integers[value]
@@ -136,7 +134,7 @@ class QuantizeContext:
         """The 8-bit tensor that stands for ``value``; requantizes a raw sum to ``grid_of(value)``."""
         integer = self.integer(value)
         if self.is_raw(integer):
-            integer = self.requantize(integer, self.grid_of(value), value.name)
+            integer = self.requantize(integer, self.grid_of(value), self.name_of(value))
             self.integers[value] = integer
         return integer
 
@@ -147,7 +145,9 @@ class QuantizeContext:
             return integer
         high = self.interval(integer).max
         scale = integer.type.scale * max(high, 1) / DType.I8.max
-        return self.requantize(integer, Grid(DType.I8, scale, DType.I8.min, DType.I8.max), value.name)
+        return self.requantize(
+            integer, Grid(DType.I8, scale, DType.I8.min, DType.I8.max), self.name_of(value)
+        )
 
     def on_grid(self, value: Value, grid: Grid) -> Value:
         """``value`` on the grid of a common scale: as it is, or requantized once."""
@@ -156,7 +156,12 @@ class QuantizeContext:
         integer = self.integer(value)
         if not self.is_raw(integer) and integer.type.dtype is grid.dtype and integer.type.scale == grid.scale:
             return integer
-        return self.requantize(integer, grid, value.name)
+        return self.requantize(integer, grid, self.name_of(value))
+
+    def name_of(self, value: Value) -> str:
+        """The name of the node that makes a float value, else the value's own."""
+        node = self.plan.producers.get(value)
+        return value.name if node is None else node.name
 
     def is_raw(self, integer: Value) -> bool:
         return integer.type.dtype is DType.I32
@@ -164,7 +169,7 @@ class QuantizeContext:
     def steps(self, integer: Value) -> Array:
         """What one step of an integer value stands for: float64, broadcast against its shape."""
         found = self._scales.get(integer)
-        return np.float64(integer.type.scale) if found is None else found
+        return np.asarray(integer.type.scale, np.float64) if found is None else found
 
     def interval(self, integer: Value) -> Interval:
         """Which integers the value can be."""
@@ -175,7 +180,7 @@ class QuantizeContext:
         largest = float(np.abs(value.data).max()) if value.data.size else 0.0
         return Grid(DType.I8, largest / hi if largest > 0.0 else 1.0, lo, hi)
 
-    # -- building ------------------------------------------------------------------------------------------------------
+    # -- building ------------------------------------------------------------------------------------
 
     def constant(self, value: Const, grid: Grid) -> Const:
         """A float constant rounded to ``grid``."""
@@ -204,7 +209,9 @@ class QuantizeContext:
         """
         (inferred,) = op.infer(*(v.type for v in inputs))
         steps = None if scale is None else np.asarray(scale, np.float64)
-        per_tensor = None if steps is None or steps.size != 1 else Quantization.per_tensor(steps.item(), zero_point)
+        per_tensor = None
+        if steps is not None and steps.size == 1:
+            per_tensor = Quantization.per_tensor(steps.item(), zero_point)
         node = self.graph.make(op, inputs, name, [TensorType(inferred.dtype, inferred.shape, per_tensor)])
         self.nodes.insert(len(self.nodes) if after is None else self.position(after) + 1, node)
         output = node.output
@@ -214,7 +221,9 @@ class QuantizeContext:
             self._scales[output] = steps
         for interval in (ranges.output, ranges.partial):
             if interval is not None and output.type.dtype is DType.I32 and not interval.fits(DType.I32):
-                raise self.failure(name, op.name, f"a sum could reach [{interval.min}, {interval.max}], beyond 32 bits")
+                raise self.failure(
+                    name, op.name, f"a sum could reach [{interval.min}, {interval.max}], beyond 32 bits"
+                )
         return output
 
     def requantize(self, integer: Value, grid: Grid, name: str) -> Value:
@@ -222,7 +231,7 @@ class QuantizeContext:
         return self.rescale(integer, self.steps(integer) / grid.scale, grid, name)
 
     def rescale(self, integer: Value, ratio: Array, grid: Grid, name: str) -> Value:
-        """``integer * ratio`` clamped to ``grid``: one dyadic multiplication; ``ratio`` broadcasts against the value.
+        """``integer * ratio`` clamped to ``grid``: one dyadic multiplication; ``ratio`` broadcasts against it.
 
         It is placed right after a raw sum, so that 32 bits need not be stored, and at the end otherwise.
         """
@@ -240,7 +249,7 @@ class QuantizeContext:
         """The error for a node that cannot become integer."""
         return QuantizationError(f"'{self.graph.name}' cannot be quantized", [Culprit(name, op, reason)])
 
-    # -- forms that several operators share -----------------------------------------------------------------------------
+    # -- forms that several operators share ----------------------------------------------------------
 
     def linear(self, node: Node, channel_axis: int) -> Value | None:
         """A sum of products with constant weights [O, ...] and bias [O]: raw, one scale per output channel.
@@ -267,7 +276,8 @@ class QuantizeContext:
         if zero_point and isinstance(op, Conv2d) and any(op.pads):
             top, left, bottom, right = op.pads
             around = Pad(((0, 0), (top, bottom), (left, right), (0, 0)), zero_point)
-            source, op = self.emit(around, [source], node.name, scale, zero_point=zero_point), replace(op, pads=(0,) * 4)
+            source = self.emit(around, [source], node.name, scale, zero_point=zero_point)
+            op = replace(op, pads=(0, 0, 0, 0))
         if found.raised:
             self.raised[node.name] = len(found.raised)
         weights = self.graph.const(w.name, found.weights, Quantization(tuple(found.scale.tolist()), 0))

@@ -1,4 +1,6 @@
-"""Real ratios as dyadic numbers ``multiplier / 2^shift`` (HAWQ-V3, section 3.1), and the interval of what they give."""
+"""Real ratios as dyadic numbers ``multiplier / 2^shift`` (HAWQ-V3, section 3.1), and the interval of what
+they give.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from dnncc.ir.types import Array
 
 if TYPE_CHECKING:
@@ -18,10 +19,13 @@ WORD_SHIFT = 32
 """The upper word of a 64-bit product: one rounding multiply (SMMULR) on a Cortex-M4."""
 
 SIGNIFICANT_BITS = 16
-"""With a shift of 32 the largest multiplier has at least this many bits: its relative error is below 2^-16."""
+"""With a shift of 32 the largest multiplier has at least this many bits: its relative error is below 2^-16.
+"""
 
 NARROW_BITS = 22
-"""Multipliers of 8-bit operands stay below 2^22: |x * m| + rounding < 2^31, one 32-bit multiply on every core."""
+"""Multipliers of 8-bit operands stay below 2^22: |x * m| + rounding < 2^31, one 32-bit multiply on every
+core.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,9 @@ def dyadic(ratio: Array, narrow: bool = False) -> Dyadic:
 
     Returns:
         A shift of 32 where every multiplier fits an int32 and the largest keeps 16 significant bits (not if
-        ``narrow``); else one power of two as small as it comes (1 / 2^0 for 1); else, if ``narrow``, multipliers
-        below 2^22 with a shift of at most 30; else the shift that makes the largest multiplier use all 31 bits.
+        ``narrow``); else one power of two as small as it comes (1 / 2^0 for 1); else, if ``narrow``,
+        multipliers below 2^22 with a shift of at most 30; else the shift that makes the largest multiplier
+        use all 31 bits.
 
     Raises:
         OverflowError: a ratio is 2^31 or more.
@@ -95,12 +100,18 @@ def _round(ratio: Array, shift: int) -> Dyadic:
     scaled = np.rint(np.ldexp(ratio, shift))
     if np.any(scaled == 2.0**31):
         # Rounding carried into the 32nd bit: one bit less.
-        return _round(ratio, shift - 1) if shift else Dyadic(np.minimum(scaled, 2.0**31 - 1).astype(np.int32), shift)
+        return (
+            _round(ratio, shift - 1)
+            if shift
+            else Dyadic(np.minimum(scaled, 2.0**31 - 1).astype(np.int32), shift)
+        )
     return Dyadic(scaled.astype(np.int32), shift)
 
 
 def requantized(op: Requantize, multiplier: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """The interval of ``op``'s output for inputs in ``[low, high]`` (int64, per channel or scalar): it is monotone."""
+    """The interval of ``op``'s output for inputs in ``[low, high]`` (int64, per channel or scalar): it is
+    monotone.
+    """
     m = multiplier.astype(np.int64)
     rounding = (1 << op.shift) >> 1
     ends = [(np.asarray(end, np.int64) * m + rounding) >> op.shift for end in (low, high)]

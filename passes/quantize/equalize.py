@@ -1,4 +1,4 @@
-"""Cross-layer equalization (Nagel et al., "Data-free quantization through weight equalization", section 4.1)."""
+"""Cross-layer equalization (Nagel et al., "Data-free quantization", section 4.1)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array
 from dnncc.ops.conv2d import Conv2d
@@ -24,8 +23,8 @@ LARGEST_SCALE = 1e4
 class Equalize(Pass):
     """Scale each channel between two layers so that both layers' weights have the same range in it.
 
-    For ``w2 * relu(w1 * x + b1)`` with ranges ``r1`` (rows of w1) and ``r2`` (columns of w2): ``s = sqrt(r1*r2) / r2``,
-    ``w1 / s``, ``b1 / s``, ``w2 * s``. The network computes the same.
+    For ``w2 * relu(w1 * x + b1)`` with ranges ``r1`` (rows of w1) and ``r2`` (columns of w2): ``s =
+    sqrt(r1*r2) / r2``, ``w1 / s``, ``b1 / s``, ``w2 * s``. The network computes the same.
     """
 
     name: ClassVar[str] = "equalize"
@@ -53,7 +52,9 @@ def equalize(graph: Graph) -> bool:
 
 
 def _pairs(graph: Graph) -> list[_Pair]:
-    """Layers with constant weights where all that reads the first is, through homogeneous operators, the second."""
+    """Layers with constant weights where all that reads the first is, through homogeneous operators, the
+    second.
+    """
     uses, outputs = graph.uses(), set(graph.outputs)
     found = []
     for first in graph.find("conv2d", "linear"):

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Node, Value
 from dnncc.ir.types import Array, DType
+from dnncc.ops.add import Add
 from dnncc.ops.base import Op
 from dnncc.ops.clip import Clip
+from dnncc.ops.pad import Pad
 from dnncc.ops.relu import Relu
+from dnncc.passes.quantize.context import Grid, QuantizeContext, zero_point_of
 from dnncc.passes.quantize.plan import clamp_of
 
-if TYPE_CHECKING:
-    from dnncc.passes.quantize.context import Grid, QuantizeContext
-
 FINE_BITS = (4, 8)
-"""The grid of a sum is 2^4 to 2^8 times finer than that of its result: rounding to it costs 1/32 of a step at most."""
+"""The grid of a sum is 2^4 to 2^8 times finer than that of its result: rounding to it costs 1/32 of a step at
+most.
+"""
 
 STORED_BITS = 5
 """The same where an operand is stored as an i16, which then holds 4 times the range of an 8-bit result."""
@@ -45,14 +46,16 @@ def integer_sum(context: QuantizeContext, node: Node) -> Value:
     return context.emit(node.op, operands, node.name, scale / (1 << bits))
 
 
-def integer_affine(context: QuantizeContext, node: Node, x: Value, gain: Array, offset: Array | None) -> Value:
-    """``x * gain + offset`` with constants that broadcast against x: multipliers, and an i32 constant to add."""
-    from dnncc.ops.add import Add
-
+def integer_affine(
+    context: QuantizeContext, node: Node, x: Value, gain: Array, offset: Array | None
+) -> Value:
+    """``x * gain + offset``, constants that broadcast against x: multipliers, then an i32 constant to add."""
     integer = context.integer(x)
     steps = context.steps(integer) * gain.astype(np.float64)
     if offset is None or not offset.any():
-        return context.rescale(integer, steps / context.scale_of(node.output), context.grid_of(node.output), node.name)
+        return context.rescale(
+            integer, steps / context.scale_of(node.output), context.grid_of(node.output), node.name
+        )
     scale = context.scale_of(node.output)
     scale /= 1 << _fine_bits(float(np.abs(steps).max()) / scale if context.is_raw(integer) else 0.0)
     fine = _fine_grid(context, scale, context.interval(integer).largest * float(np.abs(steps).max()))
@@ -70,7 +73,9 @@ def integer_product(context: QuantizeContext, node: Node) -> Value:
 
 
 def integer_clamp(context: QuantizeContext, node: Node) -> Value:
-    """relu or clip: nothing where the operand was clamped already as it was requantized, else on the operand's grid."""
+    """relu or clip: nothing where the operand was clamped already as it was requantized, else on the
+    operand's grid.
+    """
     x = context.activation(node.inputs[0])
     interval, dtype = context.interval(x), x.type.dtype
     low, high = (
@@ -86,36 +91,34 @@ def integer_clamp(context: QuantizeContext, node: Node) -> Value:
 
 
 def _fine_bits(largest: float) -> int:
-    """As many fraction bits as leave the largest ratio below 1/2, so that a shift of 32 serves accumulators."""
+    """As many fraction bits as keep the largest ratio below 1/2, so that a shift of 32 will do."""
     room = -1 - math.frexp(largest)[1] if largest > 0.0 else FINE_BITS[1]
     return min(max(room, FINE_BITS[0]), FINE_BITS[1])
 
 
 def _fine_grid(context: QuantizeContext, scale: float, reach: float) -> Grid:
     """An i32 grid; clamped only if the operand's worst case, ``reach``, could overflow the sum."""
-    from dnncc.passes.quantize.context import Grid
-
     if reach / scale < LIMIT:
         return Grid(DType.I32, scale, DType.I32.min, DType.I32.max)
     return Grid(DType.I32, scale, -LIMIT, LIMIT)
 
 
-def _on_fine_grid(context: QuantizeContext, value: Value, name: str, scale: float, stored: Value | None) -> Value:
-    from dnncc.passes.quantize.context import Grid
-
+def _on_fine_grid(
+    context: QuantizeContext, value: Value, name: str, scale: float, stored: Value | None
+) -> Value:
     if isinstance(value, Const):
         return _constant(context, value.name, value.data, Grid(DType.I32, scale, -LIMIT, LIMIT))
     integer = context.integer(value)
     if integer is stored:
-        integer = context.requantize(integer, Grid(DType.I16, scale, DType.I16.min, DType.I16.max), value.name)
+        integer = context.requantize(
+            integer, Grid(DType.I16, scale, DType.I16.min, DType.I16.max), context.name_of(value)
+        )
     reach = context.interval(integer).largest * float(np.max(context.steps(integer)))
     return context.requantize(integer, _fine_grid(context, scale, reach), name)
 
 
 def _widened(context: QuantizeContext, value: Value, name: str) -> Value:
     """An activation's or constant's integers as i32."""
-    from dnncc.passes.quantize.context import Grid
-
     narrow = context.activation(value)
     whole = Grid(DType.I32, narrow.type.scale, DType.I32.min, DType.I32.max)
     if isinstance(narrow, Const) and isinstance(value, Const):
@@ -125,3 +128,11 @@ def _widened(context: QuantizeContext, value: Value, name: str) -> Value:
 
 def _constant(context: QuantizeContext, name: str, data: Array, grid: Grid) -> Const:
     return context.constant(Const.of(name, data), grid)
+
+
+def integer_pad(context: QuantizeContext, node: Node, op: Pad) -> Value:
+    """Padding on the operand's grid, which has to be signed for a negative filler."""
+    x = context.activation(node.inputs[0]) if op.value >= 0 else context.signed(node.inputs[0])
+    zero_point, dtype = zero_point_of(x), x.type.dtype
+    filler = int(np.clip(np.rint(op.value / x.type.scale) + zero_point, dtype.min, dtype.max))
+    return context.emit(replace(op, value=filler), [x], node.name, x.type.scale, zero_point=zero_point)

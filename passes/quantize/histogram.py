@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
 from dnncc.ir.types import Array
 
 BINS = 4096
@@ -14,8 +13,9 @@ BINS = 4096
 class Histogram:
     """Magnitudes of a tensor's negative and positive elements, in bins whose width is a power of two.
 
-    The width doubles (neighbouring bins merge) when a larger magnitude arrives, so that the final content is that of
-    a histogram made in one go, whatever the order of the samples. Between ``BINS / 2`` and ``BINS`` bins are in use.
+    The width doubles (neighbouring bins merge) when a larger magnitude arrives, so that the final content is
+    that of a histogram made in one go, whatever the order of the samples. Between ``BINS / 2`` and ``BINS``
+    bins are in use.
 
     Attributes:
         counts: int64 [2, BINS]: row 0 counts ``x < 0`` by ``|x|``, row 1 ``x > 0``.

@@ -1,13 +1,12 @@
 """The grid of a network's input: exact where the data come from integers, with a zero point where that pays.
 
-Only inputs may have a zero point. It costs nothing at run time: the first convolution or matrix product takes it into
-its bias, and what pads an image is the integer that stands for 0.
+Only inputs may have a zero point. It costs nothing at run time: the first convolution or matrix product takes
+it into its bias, and what pads an image is the integer that stands for 0.
 """
 
 from __future__ import annotations
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Value
 from dnncc.ir.types import Array, DType
 from dnncc.passes.quantize.histogram import Histogram
@@ -23,10 +22,11 @@ _MOVING = ("reshape", "transpose", "slice", "pad")
 
 
 def lattice_step(data: Array) -> float | None:
-    """The step of which all of ``data`` are (nearly) integer multiples, if they take at most 256 values; else None.
+    """The step of which all of ``data`` are (nearly) integer multiples, if they take at most 256 values; else
+    None.
 
-    Pixels, and features that another tool quantized before, are such data; their own step represents them exactly,
-    while any other step adds a rounding error as large as theirs.
+    Pixels, and features that another tool quantized before, are such data; their own step represents them
+    exactly, while any other step adds a rounding error as large as theirs.
     """
     flat = data.reshape(len(data), -1)
     # Continuous data show themselves in the first sample.
@@ -50,22 +50,21 @@ def lattice_step(data: Array) -> float | None:
 
 
 def folds_zero_point(plan: Plan, value: Value) -> bool:
-    """Whether everything that reads an input can take a zero point into its bias, layout operators in between or not."""
+    """Whether all that reads an input, directly or moved, can take a zero point into its bias."""
     readers = plan.uses.get(value, [])
     if not readers or value in plan.outputs:
         return False
     for node in readers:
-        if node.op.name in _MOVING:
-            if not folds_zero_point(plan, node.output):
-                return False
-        elif node.op.name not in _FOLDING or any(v is value for v in node.inputs[1:]):
-            return False
-        elif not all(isinstance(v, Const) for v in node.inputs[1:]):
+        moved = node.op.name in _MOVING and folds_zero_point(plan, node.output)
+        folded = node.op.name in _FOLDING and all(isinstance(v, Const) for v in node.inputs[1:])
+        if not moved and not folded:
             return False
     return True
 
 
-def input_grid(histogram: Histogram, step: float | None, observer: Observer, affine: bool) -> tuple[float, int]:
+def input_grid(
+    histogram: Histogram, step: float | None, observer: Observer, affine: bool
+) -> tuple[float, int]:
     """Scale and zero point of an i8 input.
 
     Args:

@@ -1,4 +1,6 @@
-"""Interval analysis of integer graphs: which values can occur, whatever the input (A2Q, Colbert et al., section 3)."""
+"""Interval analysis of integer graphs: which values can occur, whatever the input (A2Q, Colbert et al.,
+section 3).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Node, Value
 from dnncc.ir.types import Array, DType
 from dnncc.ops.requantize import Requantize
@@ -69,7 +70,8 @@ class Ranges:
 
     Attributes:
         output: the values that the node's output can take.
-        partial: the values that any partial sum can take, in any order of summation; None if nothing is summed.
+        partial: the values that any partial sum can take, in any order of summation; None if nothing is
+            summed.
     """
 
     output: Interval
@@ -207,7 +209,8 @@ RULES: dict[str, Rule] = {
 
 
 def node_ranges(node: Node, known: dict[Value, Interval]) -> Ranges:
-    """The ranges of one node whose inputs' intervals are in ``known`` (constants and unknown inputs go by themselves).
+    """The ranges of one node whose inputs' intervals are in ``known`` (constants and unknown inputs go by
+    themselves).
 
     Raises:
         LookupError: the operator sums in 32 bits and has no rule, or its constants are not constant.
@@ -226,4 +229,3 @@ def interval_of(value: Value, known: dict[Value, Interval]) -> Interval:
     if isinstance(value, Const):
         return Interval.of_const(value)
     return known.get(value) or Interval.of_dtype(value.type.dtype)
-

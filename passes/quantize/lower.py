@@ -22,7 +22,8 @@ def lower(graph: Graph, statistics: Statistics, options: QuantizeOptions) -> Qua
         The context, for bias correction and reports.
 
     Raises:
-        QuantizationError: with every operator that has no integer form; or a sum that cannot be kept within 32 bits.
+        QuantizationError: with every operator that has no integer form; or a sum that cannot be kept within
+            32 bits.
     """
     check_supported(graph)
     context = QuantizeContext(graph, statistics, options)
@@ -43,7 +44,9 @@ def lower(graph: Graph, statistics: Statistics, options: QuantizeOptions) -> Qua
 def check_supported(graph: Graph) -> None:
     """QuantizationError with every operator that has no integer form, and every input that is not f32."""
     culprits = [_unsupported(n.name, n.op) for n in graph.nodes if type(n.op).to_integer is Op.to_integer]
-    culprits += [Culprit(n.name, n.op.name, "has several outputs") for n in graph.nodes if len(n.outputs) != 1]
+    culprits += [
+        Culprit(n.name, n.op.name, "has several outputs") for n in graph.nodes if len(n.outputs) != 1
+    ]
     culprits += [
         Culprit(f"%{v.name}", reason=f"is {v.type}; only f32 inputs are quantized")
         for v in graph.inputs
@@ -51,7 +54,9 @@ def check_supported(graph: Graph) -> None:
     ]
     if culprits:
         raise QuantizationError(
-            f"'{graph.name}' cannot be quantized", culprits, help="--dtype float32 compiles it without quantization"
+            f"'{graph.name}' cannot be quantized",
+            culprits,
+            help="--dtype float32 compiles it without quantization",
         )
 
 
@@ -80,7 +85,9 @@ def _output(context: QuantizeContext, value: Value) -> Value:
 
 
 def _name_after_floats(context: QuantizeContext, border: list[tuple[Value, Value]]) -> None:
-    """Give each integer value the name of the last float value that it stands for; inputs and outputs come first."""
+    """Give each integer value the name of the last float value that it stands for; inputs and outputs come
+    first.
+    """
     taken: set[str] = set()
     named: set[Value] = set()
     for integer, source in [*border, *((i, f) for f, i in reversed(context.integers.items()))]:

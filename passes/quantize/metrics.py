@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from dnncc.interpreter import interpret
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array
@@ -21,7 +20,8 @@ class LayerError:
 
     Attributes:
         value: its name.
-        sqnr: signal to quantization noise in dB, ``10 log10(sum x^2 / sum (x - y)^2)``; infinite without any error.
+        sqnr: signal to quantization noise in dB, ``10 log10(sum x^2 / sum (x - y)^2)``; infinite without any
+            error.
         cosine: of the angle between the two; 1.0 for the same direction.
         largest: the largest absolute error.
         scale: the integer value's scale.
@@ -55,7 +55,11 @@ class _Sums:
         self.largest = max(self.largest, float(np.abs(error).max(initial=0.0)))
 
     def result(self, name: str) -> LayerError:
-        sqnr = math.inf if self.noise == 0.0 else (10.0 * math.log10(self.xx / self.noise) if self.xx else -math.inf)
+        sqnr = (
+            math.inf
+            if self.noise == 0.0
+            else (10.0 * math.log10(self.xx / self.noise) if self.xx else -math.inf)
+        )
         norm = math.sqrt(self.xx * self.yy)
         cosine = self.xy / norm if norm > 0.0 else float(self.xx == self.yy)
         return LayerError(name, sqnr, cosine, self.largest, self.scale)
@@ -64,7 +68,8 @@ class _Sums:
 def layer_errors(float_graph: Graph, integer_graph: Graph, samples: Samples) -> list[LayerError]:
     """The error of every value that both graphs have under one name, in the float graph's order.
 
-    Values are compared as reals: integers times their per-tensor scale. Sums without such a scale are left out.
+    Values are compared as reals: integers times their per-tensor scale. Sums without such a scale are left
+        out.
     """
     comparable = {v.name: v for v in integer_graph.values() if _comparable(v)}
     sums: dict[str, _Sums] = {}

@@ -1,7 +1,8 @@
 """Observers: from the values that a tensor takes on the calibration samples to the scale of its grid.
 
-Each is a function ``(histogram, lo, hi) -> scale`` for a symmetric grid ``scale * {lo, ..., hi}`` with zero point 0
-(``lo`` is 0 for an unsigned grid). All are deterministic, and positive even for a tensor that is always zero.
+Each is a function ``(histogram, lo, hi) -> scale`` for a symmetric grid ``scale * {lo, ..., hi}`` with zero
+point 0 (``lo`` is 0 for an unsigned grid). All are deterministic, and positive even for a tensor that is
+always zero.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-
 from dnncc.ir.types import Array
 from dnncc.passes.quantize.histogram import Histogram
 
@@ -58,7 +58,8 @@ def mean_squared_error(histogram: Histogram, lo: int, hi: int) -> float:
 
 
 def entropy(histogram: Histogram, lo: int, hi: int) -> float:
-    """The clipping threshold with the least Kullback-Leibler divergence (Migacz, "8-bit inference with TensorRT").
+    """The clipping threshold with the least Kullback-Leibler divergence (Migacz, "8-bit inference with
+    TensorRT").
 
     Works on magnitudes: of the positive side for an unsigned grid, of both sides together for a signed one.
     """
@@ -78,7 +79,9 @@ def entropy(histogram: Histogram, lo: int, hi: int) -> float:
 
 
 def _divergence(counts: Array, bins: int, levels: int) -> float:
-    """KL(P || Q): P the first ``bins`` bins with what lies above them added to the last, Q those bins on ``levels`` levels."""
+    """KL(P || Q): P the first ``bins`` bins with what lies above them added to the last, Q those bins on
+    ``levels`` levels.
+    """
     p = counts[:bins].astype(np.float64)
     edges = np.arange(levels) * bins // levels
     present = (p > 0).astype(np.float64)
@@ -94,7 +97,9 @@ def _divergence(counts: Array, bins: int, levels: int) -> float:
 
 
 def _signed(histogram: Histogram, lo: int) -> tuple[Array, Array]:
-    """The centres of the filled bins with their sign, and their counts; without the negative side if ``lo`` is 0."""
+    """The centres of the filled bins with their sign, and their counts; without the negative side if ``lo``
+    is 0.
+    """
     centres = histogram.centres()
     rows = [(1, 1.0)] if lo == 0 else [(0, -1.0), (1, 1.0)]
     filled = [(row, sign, np.flatnonzero(histogram.counts[row])) for row, sign in rows]

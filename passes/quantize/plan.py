@@ -1,9 +1,10 @@
-"""Which grid each value of a float graph gets, from the graph's structure alone; scales come from calibration.
+"""Which grid each value of a float graph gets, from the graph's structure alone; scales come from
+calibration.
 
-A value is stored on the grid of the *end* of its chain: the last value that follows from it through single-use
-operators that neither mix nor rescale elements (activations, max pooling, padding, layout, concatenation). So
-``conv -> relu -> max_pool -> concat`` is requantized once, from the accumulators to the concatenation's scale, with
-the activation as the clamp.
+A value is stored on the grid of the *end* of its chain: the last value that follows from it through
+single-use operators that neither mix nor rescale elements (activations, max pooling, padding, layout,
+concatenation). So ``conv -> relu -> max_pool -> concat`` is requantized once, from the accumulators to the
+concatenation's scale, with the activation as the clamp.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class Plan:
             return False
         name = node.op.name
         if name in CLAMPS:
-            return clamp_of(node)[0] >= 0.0 or (clamp_of(node)[1] >= 0.0 and self.non_negative(node.inputs[0]))
+            return clamp_of(node)[0] >= 0.0 or (
+                clamp_of(node)[1] >= 0.0 and self.non_negative(node.inputs[0])
+            )
         if name == "softmax":
             return True
         if name == "pad" and node.op.attributes(all_fields=True)["value"] < 0:

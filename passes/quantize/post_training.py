@@ -24,8 +24,8 @@ SYNTHETIC_SEED = 0
 class Quantize(QuantizeOptions, Pass):
     """Float graph to integer graph; scales and bias corrections come from calibration samples.
 
-    The options print in a pipeline string. The samples are no option: ``bind_samples`` gives them to the passes of a
-    pipeline that want them.
+    The options print in a pipeline string. The samples are no option: ``bind_samples`` gives them to the
+    passes of a pipeline that want them.
 
     Attributes:
         synthetic: where no samples were bound, make up this many; 0 makes samples obligatory.
@@ -36,7 +36,7 @@ class Quantize(QuantizeOptions, Pass):
     synthetic: int = 0
     samples: InitVar[Samples | None] = None
 
-    def __post_init__(self, samples: Samples | None = None) -> None:
+    def __post_init__(self, samples: Samples | None) -> None:
         super().__post_init__()
         object.__setattr__(self, "_samples", samples)
 
@@ -64,7 +64,8 @@ def quantize(graph: Graph, samples: Samples, options: QuantizeOptions | None = N
         samples: calibration samples; one float32 array [n, ...] per graph input, by name.
 
     Raises:
-        QuantizationError: operators without an integer form (all of them), or a sum that does not fit 32 bits.
+        QuantizationError: operators without an integer form (all of them), or a sum that does not fit 32
+            bits.
         CalibrationError: no samples, or values that are not finite.
     """
     result = graph.clone()
@@ -86,4 +87,3 @@ def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> None:
     if options.bias_correction:
         inputs = [integer_arguments(graph, samples, i) for i in range(statistics.count)]
         correct_biases(graph, inputs, context.correctable, statistics.means)
-

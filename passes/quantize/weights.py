@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from dnncc.ir.types import Array, DType
 from dnncc.passes.quantize.intervals import Interval, linear_ranges
 
 FINEST_RATIO = 2.0**-18
-"""Smallest S_w * S_x / S_y. Below it one weight step moves the output by less than 2^-10 of its step, while the
-requantization multiplier (a shift of 32) would be left with fewer than 14 bits."""
+"""Smallest S_w * S_x / S_y. Below it one weight step moves the output by less than 2^-10 of its step, while
+the requantization multiplier (a shift of 32) would be left with fewer than 14 bits."""
 
 BIAS_LIMIT = 2.0**30
 """Largest bias: half of an i32, so that the products have room beside it."""
@@ -39,9 +38,9 @@ def quantize_linear(
 ) -> QuantizedLinear:
     """Quantize weights [O, ...] and bias [O] so that no accumulator can leave i32.
 
-    The scale of a channel is ``max|w| / (2^(bits-1) - 1)`` for 8 bits, and the one with the least squared error for
-    fewer. It is raised, never lowered, where a bias or a worst-case accumulator would not fit an i32 otherwise, and
-    for channels that are (almost) zero.
+    The scale of a channel is ``max|w| / (2^(bits-1) - 1)`` for 8 bits, and the one with the least squared
+    error for fewer. It is raised, never lowered, where a bias or a worst-case accumulator would not fit an
+    i32 otherwise, and for channels that are (almost) zero.
 
     Args:
         bits: of a weight, 2 to 8.
@@ -57,7 +56,9 @@ def quantize_linear(
     scale = np.maximum(natural, needed)
     while True:
         q = np.clip(np.rint(rows / scale[:, None]), -levels - 1, levels).astype(np.int8)
-        integer_bias = np.rint(b / (scale * x_scale)).astype(np.int64) - zero_point * q.sum(axis=1, dtype=np.int64)
+        integer_bias = np.rint(b / (scale * x_scale)).astype(np.int64) - zero_point * q.sum(
+            axis=1, dtype=np.int64
+        )
         ranges = linear_ranges(q, integer_bias, x)
         if ranges.partial is None:
             raise AssertionError("a linear operator has partial sums")
@@ -68,7 +69,9 @@ def quantize_linear(
             break
         scale = np.where(too_wide, scale * 2.0, scale)
     raised = np.flatnonzero((scale > natural) & (np.abs(rows).max(axis=1) > 0.0))
-    return QuantizedLinear(q.reshape(w.shape), scale, integer_bias.astype(np.int32), tuple(int(c) for c in raised))
+    return QuantizedLinear(
+        q.reshape(w.shape), scale, integer_bias.astype(np.int32), tuple(int(c) for c in raised)
+    )
 
 
 def _least_squares(rows: Array, levels: int) -> Array:

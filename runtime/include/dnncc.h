@@ -247,59 +247,46 @@ DNNCC_DOT_1X4(dnncc_dot_1x4_i8, int8_t, "sxtb16")
 
 /* -- depthwise ----------------------------------------------------------------------------------------------------- */
 
-/* Four channels of one output pixel: acc[c] += sum over the taps of x[tap][c] * w[tap][c].
- * x: the window's first tap, aligned; the next row is row bytes further, the next column col bytes (multiples of 4).
- * w: aligned, taps in pairs (a zero tap completes an odd count): per pair the bytes c0t0 c1t0 c0t1 c1t1 c2t0 c3t0 c2t1 c3t1. */
+/* Four channels of one output pixel, 3x3: acc[c] += sum over the taps of x[tap][c] * w[tap][c].
+ * x: the window's first tap; the next row is row bytes further, the next column col bytes. w: bytes [9][4], aligned. */
 #if DNNCC_DSP
-/* The taps at [r1] and [r4] (r5: pixel words, r6..r9: scratch); sums in r8..r11 would collide, so they are named. */
-#define DNNCC_PAIR(widen, load0, load1)                                                                                \
-    load0 load1 "ldmia r2!, {r10, r11}\n" widen " r12, r8\n" widen " lr, r9\n"                                         \
-        "pkhbt r0, r12, lr, lsl #16\n"                                                                                 \
-        "pkhtb r12, lr, r12, asr #16\n"                                                                                \
-        "sxtb16 lr, r10\n"                                                                                             \
-        "smlad r4, r0, lr, r4\n"                                                                                       \
-        "sxtb16 lr, r11\n"                                                                                             \
-        "smlad r6, r12, lr, r6\n" widen " r12, r8, ror #8\n" widen " lr, r9, ror #8\n"                                 \
-        "pkhbt r0, r12, lr, lsl #16\n"                                                                                 \
-        "pkhtb r12, lr, r12, asr #16\n"                                                                                \
-        "sxtb16 lr, r10, ror #8\n"                                                                                     \
-        "smlad r5, r0, lr, r5\n"                                                                                       \
-        "sxtb16 lr, r11, ror #8\n"                                                                                     \
-        "smlad r7, r12, lr, r7\n"
+/* One tap: its weights' bytes in register w, its activations at the address. Channels 0 and 2, then 1 and 3. */
+#define DNNCC_TAP(w, address, widen)                                                                                   \
+    "ldr r0, " address "\n"                                                                                            \
+    "sxtb16 r12, " w "\n" widen " lr, r0\n"                                                                            \
+    "smlabb r4, lr, r12, r4\n"                                                                                         \
+    "smlatt r6, lr, r12, r6\n"                                                                                         \
+    "sxtb16 r12, " w ", ror #8\n" widen " lr, r0, ror #8\n"                                                            \
+    "smlabb r5, lr, r12, r5\n"                                                                                         \
+    "smlatt r7, lr, r12, r7\n"
+#define DNNCC_TAPS(widen)                                                                                              \
+    "ldmia r2!, {r9, r10, r11}\n" DNNCC_TAP("r9", "[r1]", widen) DNNCC_TAP("r10", "[r1, r8]", widen)                   \
+        DNNCC_TAP("r11", "[r1, r8, lsl #1]", widen)
 #define DNNCC_DW_3X3(name, type, widen)                                                                                \
     DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const type *x DNNCC_UNUSED, const int8_t *w DNNCC_UNUSED,        \
                            int32_t row DNNCC_UNUSED, int32_t col DNNCC_UNUSED) {                                       \
         __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                           \
-                         "ldmia r0, {r4, r5, r6, r7}\n"                                                                 \
-                         "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1]\n", "ldr r9, [r1, r0]\n")               \
-                             "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1, r0, lsl #1]\nadd r1, r1, r3\n",     \
-                                                              "ldr r9, [r1]\n") "ldr r0, [sp, #40]\n" DNNCC_PAIR(      \
-                                 widen, "ldr r8, [r1, r0]\n", "ldr r9, [r1, r0, lsl #1]\nadd r1, r1, r3\n")            \
-                                 "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1]\n", "ldr r9, [r1, r0]\n")       \
-                                     "ldr r0, [sp, #40]\n" DNNCC_PAIR(widen, "ldr r8, [r1, r0, lsl #1]\n",             \
-                                                                      "mov r9, #0\n") "pop {r0}\n"                     \
+                         "ldr r8, [sp, #40]\n"                                                                         \
+                         "ldmia r0, {r4, r5, r6, r7}\n" DNNCC_TAPS(widen) "add r1, r1, r3\n" DNNCC_TAPS(               \
+                             widen) "add r1, r1, r3\n" DNNCC_TAPS(widen) "pop {r0}\n"                                  \
                          "stmia r0!, {r4, r5, r6, r7}\n"                                                               \
                          "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");                                              \
     }
-DNNCC_DW_3X3(dnncc_dw_3x3_u8, uint8_t, "uxtb16")
-DNNCC_DW_3X3(dnncc_dw_3x3_i8, int8_t, "sxtb16")
-#undef DNNCC_DW_3X3
-#undef DNNCC_PAIR
 #else
-#define DNNCC_DW_3X3(name, type)                                                                                       \
+#define DNNCC_DW_3X3(name, type, widen)                                                                                \
     DNNCC_KERNEL void name(int32_t *acc, const type *x, const int8_t *w, int32_t row, int32_t col) {                   \
         int32_t c, t;                                                                                                  \
         for (c = 0; c < 4; ++c) {                                                                                      \
-            int32_t sum = acc[c];                                                                                          \
             for (t = 0; t < 9; ++t) {                                                                                  \
-                sum += x[(t / 3) * row + (t % 3) * col + c] * w[(t / 2) * 8 + (c / 2) * 4 + (t % 2) * 2 + c % 2];      \
+                acc[c] += x[(t / 3) * row + (t % 3) * col + c] * w[4 * t + c];                                         \
             }                                                                                                          \
-            acc[c] = sum;                                                                                              \
         }                                                                                                              \
     }
-DNNCC_DW_3X3(dnncc_dw_3x3_u8, uint8_t)
-DNNCC_DW_3X3(dnncc_dw_3x3_i8, int8_t)
-#undef DNNCC_DW_3X3
 #endif
+DNNCC_DW_3X3(dnncc_dw_3x3_u8, uint8_t, "uxtb16")
+DNNCC_DW_3X3(dnncc_dw_3x3_i8, int8_t, "sxtb16")
+#undef DNNCC_DW_3X3
+#undef DNNCC_TAPS
+#undef DNNCC_TAP
 
 #endif /* DNNCC_H */

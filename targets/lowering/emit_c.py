@@ -150,7 +150,8 @@ class _Printer:
         if type(store).__name__ != "BufferStore" or len(store.indices) != 1:
             return False
         base = self._offset(store.indices[0], loop.loop_var)
-        if base is None:
+        # A loop may run a negative number of times, that is never; a copy may not.
+        if base is None or not self.analyzer.can_prove(loop.extent >= 0):
             return False
         start = self.analyzer.simplify(base + loop.min)
         return self._transfer(store, start, store.value, loop, depth)

@@ -143,7 +143,7 @@ def widen_2(words: int, dtype: str) -> str:
 def depthwise_3x3(row: int, column: int, dtype: str) -> str:
     """Four channels of one output pixel of a 3x3 depthwise convolution over padded rows.
 
-    ``acc[c] += sum x[kh, kw, c] * w[(3 * kh + kw) / 2, c / 2, (3 * kh + kw) % 2, c % 2]``; a row of x is ``row`` bytes
+    ``acc[c] += sum x[kh, kw, c] * w[kh, kw, c]``; a row of x is ``row`` bytes
     further, a column ``column`` bytes.
     """
     function = f"dnncc_dw_3x3_{_suffix(dtype)}"
@@ -151,25 +151,23 @@ def depthwise_3x3(row: int, column: int, dtype: str) -> str:
     @T.prim_func(s_tir=True)
     def desc(x: T.handle, w: T.handle, acc: T.handle) -> None:
         X = T.match_buffer(x, (3, 3, 4), dtype, offset_factor=1, strides=[row, column, 1])  # noqa: N806
-        W = T.match_buffer(w, (5, 2, 2, 2), "int8", offset_factor=1)  # noqa: N806
+        W = T.match_buffer(w, (3, 3, 4), "int8", offset_factor=1)  # noqa: N806
         A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")  # noqa: N806
         with T.sblock("root"):
-            T.reads(A[0:4], X[0:3, 0:3, 0:4], W[0:5, 0:2, 0:2, 0:2])
+            T.reads(A[0:4], X[0:3, 0:3, 0:4], W[0:3, 0:3, 0:4])
             T.writes(A[0:4])
             for c, kh, kw in T.grid(4, 3, 3):
                 with T.sblock("taps"):
                     vc, vkh, vkw = T.axis.remap("SRR", [c, kh, kw])
-                    A[vc] = A[vc] + T.Cast("int32", X[vkh, vkw, vc]) * T.Cast(
-                        "int32", W[(vkh * 3 + vkw) // 2, vc // 2, (vkh * 3 + vkw) % 2, vc % 2]
-                    )
+                    A[vc] = A[vc] + T.Cast("int32", X[vkh, vkw, vc]) * T.Cast("int32", W[vkh, vkw, vc])
 
     @T.prim_func(s_tir=True)
     def impl(x: T.handle, w: T.handle, acc: T.handle) -> None:
         X = T.match_buffer(x, (3, 3, 4), dtype, offset_factor=1, strides=[row, column, 1])  # noqa: N806
-        W = T.match_buffer(w, (5, 2, 2, 2), "int8", offset_factor=1)  # noqa: N806
+        W = T.match_buffer(w, (3, 3, 4), "int8", offset_factor=1)  # noqa: N806
         A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")  # noqa: N806
         with T.sblock("root"):
-            T.reads(A[0:4], X[0:3, 0:3, 0:4], W[0:5, 0:2, 0:2, 0:2])
+            T.reads(A[0:4], X[0:3, 0:3, 0:4], W[0:3, 0:3, 0:4])
             T.writes(A[0:4])
             T.evaluate(
                 T.call_extern(
@@ -177,7 +175,7 @@ def depthwise_3x3(row: int, column: int, dtype: str) -> str:
                     function,
                     T.address_of(A[0]),
                     T.address_of(X[0, 0, 0]),
-                    T.address_of(W[0, 0, 0, 0]),
+                    T.address_of(W[0, 0, 0]),
                     row,
                     column,
                 )

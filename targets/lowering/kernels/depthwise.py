@@ -61,10 +61,8 @@ def build(body: Graph, anchor: Node) -> Kernel | None:
     sh, sw = op.strides
 
     def tap_sum(m: Any, y: Any, p: Any, q: Any, k: Any) -> Any:
-        tap = kh * 3 + kw
         return te.sum(
-            rows[m, y * sh + kh, p * sw + kw, q * 4 + k].astype("int32")
-            * packed[q, te.indexdiv(tap, 2), te.indexdiv(k, 2), te.indexmod(tap, 2), te.indexmod(k, 2)].astype("int32"),
+            rows[m, y * sh + kh, p * sw + kw, q * 4 + k].astype("int32") * packed[q, kh, kw, k].astype("int32"),
             axis=[kh, kw],
         )
 
@@ -81,11 +79,9 @@ def build(body: Graph, anchor: Node) -> Kernel | None:
 
 
 def _pack(weights: Array) -> Array:
-    """[C,3,3,1] -> [C/4, 5 pairs, 2, 2, 2] in the byte order of ``dnncc_dw_3x3``."""
+    """[C,3,3,1] -> [C/4, 3, 3, 4]: the bytes of four channels side by side, tap by tap."""
     c = weights.shape[0]
-    taps = np.zeros((c, 10), np.int8)
-    taps[:, :9] = weights.reshape(c, 9)
-    return taps.reshape(c // 4, 2, 2, 5, 2).transpose(0, 3, 1, 4, 2)
+    return weights.reshape(c // 4, 4, 3, 3).transpose(0, 2, 3, 1)
 
 
 def _schedule(function: Any, row: int, column: int, dtype: str) -> Any:

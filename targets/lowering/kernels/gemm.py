@@ -229,8 +229,11 @@ def _schedule(function: Any, s: _Shape, dtype: str) -> Any:
     sch.compute_at(pairs, p_outer, preserve_unit_loops=True)
     if "rows" in {sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))}:
         rows = sch.get_sblock("rows")
-        sch.compute_at(rows, p_outer if s.kh == 1 and s.kw == 1 else y, preserve_unit_loops=True)
-        sch.annotate(sch.get_loops(rows)[-1], "pragma_loop_partition_hint", 1)
+        if s.kh == 1 and s.kw == 1:
+            sch.compute_at(rows, p_outer, preserve_unit_loops=True)
+        else:
+            sch.compute_at(rows, y, preserve_unit_loops=True)
+            sch.annotate(sch.get_loops(rows)[-1], "pragma_loop_partition_hint", 1)
     sch.unroll(p_inner)
     sch.unroll(o_inner)
     sch.set_scope(sums, 0, "local")

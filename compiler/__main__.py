@@ -1,0 +1,7 @@
+"""``python -m dnncc``."""
+
+import sys
+
+from dnncc.cli import main
+
+sys.exit(main())

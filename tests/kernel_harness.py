@@ -1,0 +1,147 @@
+"""Runs one lowered kernel on the host and compares it with the interpreter, bit by bit."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from dnncc.interpreter import interpret
+from dnncc.ir import Array, Const, DType, Graph, TensorType, Value
+from dnncc.ops.add import Add
+from dnncc.ops.conv2d import Conv2d
+from dnncc.ops.linear import Linear
+from dnncc.ops.requantize import Requantize
+from dnncc.passes.pipeline import Pipeline
+from dnncc.runtime.toolchain import compile_library
+from dnncc.targets.program import GroupCode, lower_group
+
+_INCLUDE = Path(__file__).parents[1] / "runtime" / "include"
+
+
+def conv(
+    x: tuple[int, int, int],
+    o: int,
+    kernel: int | tuple[int, int],
+    strides: int = 1,
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+    dilation: int = 1,
+    groups: int = 1,
+    dtype: DType = DType.U8,
+    out: DType = DType.U8,
+    narrow: bool = False,
+) -> Graph:
+    """Convolution and requantization of x [H, W, C] with random weights."""
+    rng = np.random.default_rng(o)
+    kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
+    value = Value("x", TensorType(dtype, (1, *x)))
+    graph = Graph("conv", [value])
+    w = graph.const("w", rng.integers(-128, 128, (o, kh, kw, x[2] // groups)).astype(np.int8))
+    b = graph.const("b", rng.integers(-10000, 10000, o).astype(np.int32))
+    op = Conv2d((strides, strides), pads, (dilation, dilation), groups)
+    graph.outputs = [_requantized(graph, graph.append(op, [value, w, b], "conv"), out, narrow)]
+    return graph
+
+
+def linear(m: int, k: int, n: int, dtype: DType = DType.I8) -> Graph:
+    """A product of x [M, K] with random weights [N, K], and requantization."""
+    rng = np.random.default_rng(k)
+    value = Value("x", TensorType(dtype, (m, k)))
+    graph = Graph("linear", [value])
+    w = graph.const("w", rng.integers(-128, 128, (n, k)).astype(np.int8))
+    b = graph.const("b", rng.integers(-10000, 10000, n).astype(np.int32))
+    graph.outputs = [_requantized(graph, graph.append(Linear(), [value, w, b], "linear"), DType.U8, False)]
+    return graph
+
+
+def residual(
+    x: tuple[int, int, int], o: int, kernel: int, pads: tuple[int, int, int, int], same: bool = False
+) -> Graph:
+    """A convolution, requantized to a wide grid, plus a second input (or its own input) on that grid."""
+    graph = conv(x, o, kernel, 1, pads)
+    (sums,) = graph.nodes[0].outputs
+    graph.nodes = graph.nodes[:1]
+    rng = np.random.default_rng(3)
+    multiplier = graph.const("wide", rng.integers(1 << 18, 1 << 23, o).astype(np.int32))
+    wide = graph.append(Requantize(DType.I32, 32, lo=-100_000), [sums, multiplier], "wide")
+    other = graph.inputs[0] if same else Value("r", TensorType(DType.I8, sums.type.shape))
+    if not same:
+        graph.inputs.append(other)
+    scaled = graph.append(Requantize(DType.I32, 10), [other, graph.const("m", np.array(77_777, np.int32))], "scaled")
+    total = graph.append(Add(), [wide, scaled], "add")
+    one = graph.const("one", np.array(1, np.int32))
+    graph.outputs = [graph.append(Requantize(DType.I8, 7), [total, one], "out")]
+    return graph
+
+
+def _requantized(graph: Graph, sums: Value, out: DType, narrow: bool) -> Value:
+    rng = np.random.default_rng(1)
+    values = rng.integers(1 << 10, 1 << 15, sums.type.shape[-1]) << 8 if narrow else None
+    if values is None:
+        values = rng.integers(1 << 18, 1 << 23, sums.type.shape[-1])
+    multiplier = graph.const("multiplier", values.astype(np.int32))
+    return graph.append(Requantize(out, 32), [sums, multiplier], "requantize")
+
+
+class Kernel:
+    """A graph that fuses into one group, lowered and compiled for the host under the artifact's warnings."""
+
+    def __init__(self, graph: Graph, folder: Path) -> None:
+        self.graph = graph
+        fused = graph.clone()
+        Pipeline.parse("fuse").run(fused)
+        (node,) = (n for n in fused.nodes if not n.op.is_view)
+        self.code: GroupCode = lower_group(node)
+        # The group's operands: graph inputs in the fused node's order.
+        names = [v.name for v in graph.inputs]
+        self.order = [names.index(v.name) for v in node.inputs if not isinstance(v, Const)]
+        function = self.code.function
+        text = '#include "dnncc.h"\n\n' + function.render("kernel")
+        call = ", ".join(f"a[{i}]" for i in range(len(function.parameters)))
+        text += f"void run_kernel(void **a);\nvoid run_kernel(void **a) {{\n    kernel({call});\n}}\n"
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        source = folder / f"k{name}.c"
+        source.write_text(text)
+        (folder / "dnncc.h").write_text((_INCLUDE / "dnncc.h").read_text())
+        self.library = ctypes.CDLL(str(compile_library([source], f"k{name}")))
+
+    def run(self, inputs: list[Array], distances: dict[int, int] | None = None) -> Array:
+        """The output, every buffer surrounded by poison.
+
+        Args:
+            distances: input index -> how many bytes below it the output starts, in one shared piece of memory.
+        """
+        (out,) = self.graph.outputs
+        operands = [np.ascontiguousarray(inputs[i]) for i in self.order]
+        memory = np.full(1 << 16, 0xA5, np.uint8)
+        base = -memory.ctypes.data % 8
+        result = base + (1 << 15)
+        addresses = [a.ctypes.data for a in operands]
+        for i, distance in (distances or {}).items():
+            start = result + distance
+            data = operands[i].view(np.uint8).reshape(-1)
+            memory[start : start + data.size] = data
+            addresses[i] = memory.ctypes.data + start
+        constants = [np.ascontiguousarray(c) for c in self.code.constants]
+        scratch = np.full(self.code.needs.scratch // 8 + 2, 0x5A5A5A5A5A5A5A5A, np.uint64)
+        addresses += [c.ctypes.data for c in constants]
+        addresses += [memory.ctypes.data + result, scratch.ctypes.data]
+        self.library.run_kernel((ctypes.c_void_p * len(addresses))(*addresses))
+        if distances is None:
+            untouched = np.delete(memory, slice(result, result + out.type.bytes))
+            assert (untouched == 0xA5).all(), "the kernel wrote outside its output"
+            assert scratch[-1] == 0x5A5A5A5A5A5A5A5A, "the kernel wrote beyond its scratch"
+        return memory[result : result + out.type.bytes].view(out.type.dtype.numpy).reshape(out.type.shape)
+
+    def check(self, seed: int = 0) -> None:
+        """Against the interpreter on random inputs over the whole range, apart and at every allowed overlap."""
+        rng = np.random.default_rng(seed)
+        types = [v.type for v in self.graph.inputs]
+        inputs = [rng.integers(t.dtype.min, t.dtype.max + 1, t.shape).astype(t.dtype.numpy) for t in types]
+        (expected,) = interpret(self.graph, inputs)
+        np.testing.assert_array_equal(self.run(inputs), expected)
+        for (_, i), distance in self.code.needs.overlaps.items():
+            for extra in (0, 4, 40):
+                np.testing.assert_array_equal(self.run(inputs, {i: distance + extra}), expected)
