@@ -1,6 +1,6 @@
 """dnncc: a compiler from trained networks to bit-exact integer code.
 
-What is listed in ``__all__`` is the public API; it loads when it is first used, so that ``import dnncc`` is cheap::
+What is listed in ``__all__`` is the public API. It loads when it is first used: ``import dnncc`` is cheap::
 
     compilation = dnncc.compile("model.onnx", target="stm32", calibrate="samples.npz", output="build/net")
     assert dnncc.validate("build/net", on="emulator").match

@@ -156,8 +156,8 @@ def manifest_of(compilation: Compilation) -> dict[str, Any]:
         "seed": 0,
         "calibrated": compilation.calibrated,
         "rounding": "half_up",
-        "inputs": [_border(v) for v in program.graph.inputs],
-        "outputs": [_border(v) for v in program.graph.outputs],
+        "inputs": [_border(v) for v in compilation.graph.inputs],
+        "outputs": [_border(v) for v in compilation.graph.outputs],
         "pools": [
             {
                 "name": "ram",

@@ -79,8 +79,7 @@ def bench(
 
     Args:
         artifact: its folder.
-        on: "host", "emulator" or "qemu"; by default the emulator for a microcontroller's artifact, the host for the
-            host's.
+        on: "host", "emulator" or "qemu"; by default see ``dnncc.execution.place_of``.
         core, compiler, opt: see ``dnncc.execution.Place``.
 
     Raises:
@@ -92,7 +91,9 @@ def bench(
     place = place_of(bundle, on, core, compiler, opt)
     sample = made_up(load_graph(Path(artifact)), _MEASURED)[-1]
     if place.on == INTERPRETER:
-        raise UsageError("the interpreter is no machine to measure on", help="choose --on host, emulator or qemu")
+        raise UsageError(
+            "the interpreter is no machine to measure on", help="choose --on host, emulator or qemu"
+        )
     if place.on == "emulator":
         return _on_emulator(bundle, place, sample)
     if place.on == "qemu":
@@ -106,7 +107,7 @@ def _on_emulator(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Bench
     compiler = place.compiler or "zig"
     plain = Emulator(bundle, place.core, compiler, opt=place.opt)
     total = plain.run(sample)
-    # Profiling keeps the C compiler from moving code between nodes, so that the totals come from a run without it.
+    # Profiling keeps the C compiler from moving code between nodes: the totals come from a run without it.
     profile = Emulator(bundle, place.core, compiler, profile=True, opt=place.opt).run(sample)
     return Benchmark(
         on=place.on,

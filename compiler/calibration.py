@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from dnncc.ir.graph import Graph, Value
 from dnncc.ir.types import Array
 
 Samples = dict[str, Array]
+_LOG = logging.getLogger(__name__)
 
 _HELP = (
     "the file is an .npz with one float32 array per model input, named as in the model, first axis = samples"
@@ -26,10 +28,9 @@ def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samp
     Args:
         source: an .npz file, or the arrays themselves. One array per graph input, under its name; the first
             axis counts samples; float32, float16 or float64 (converted to float32). A sample has the input's
-            shape without
-            its leading batch axis of 1, or with it: ``[n, 1, 49, 10]`` and ``[n, 1, 1, 49, 10]`` both fit an
-                input
-            ``[1, 1, 49, 10]``.
+            shape without its leading batch axis of 1, or with it: ``[n, 1, 49, 10]`` and
+            ``[n, 1, 1, 49, 10]`` both fit an input ``[1, 1, 49, 10]``. Where every input is there, other
+            arrays (labels) are ignored with a note in the log.
         graph: only its inputs are looked at.
 
     Returns:
@@ -46,12 +47,13 @@ def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samp
         for name, v in wanted.items()
         if name not in arrays
     ]
-    known = ", ".join(f"'{name}'" for name in wanted) or "none"
-    culprits += [
-        Culprit(name, reason=f"is no input of the model (inputs: {known})")
-        for name in arrays
-        if name not in wanted
-    ]
+    others = [name for name in arrays if name not in wanted]
+    if culprits:
+        # Where an input is missing, an array too many may be meant to be it.
+        known = ", ".join(f"'{name}'" for name in wanted)
+        culprits += [Culprit(n, reason=f"is no input of the model (inputs: {known})") for n in others]
+    elif others:
+        _LOG.info("%s: no inputs of the model, ignored: %s", _where(source), ", ".join(others))
     for name, value in wanted.items():
         if name in arrays:
             culprits += [
@@ -62,8 +64,7 @@ def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samp
         if len(set(counts.values())) > 1:
             culprits = [Culprit(name, reason=f"has {count} samples") for name, count in counts.items()]
     if culprits:
-        where = "the samples" if isinstance(source, Mapping) else str(source)
-        raise CalibrationError(f"{where} do not fit the model '{graph.name}'", culprits, _HELP)
+        raise CalibrationError(f"{_where(source)} do not fit the model '{graph.name}'", culprits, _HELP)
     return {name: _normal(np.asarray(arrays[name]), value) for name, value in wanted.items()}
 
 
@@ -80,6 +81,10 @@ def synthetic_samples(graph: Graph, count: int, seed: int) -> Samples:
     return {
         v.name: generator.standard_normal((count, *_sample_shape(v)), dtype=np.float32) for v in graph.inputs
     }
+
+
+def _where(source: str | Path | Mapping[str, Array]) -> str:
+    return "the samples" if isinstance(source, Mapping) else f"the samples in {source}"
 
 
 def _read(path: Path) -> Samples:

@@ -169,7 +169,7 @@ def default_pipeline(options: Options) -> str:
 
 
 def _options(target: str, given: Mapping[str, Any]) -> Options:
-    from dnncc.ir.scanner import did_you_mean
+    from dnncc.runtime.suggest import did_you_mean
 
     known = [f.name for f in fields(Options)]
     for name in given:

@@ -173,6 +173,20 @@ class ToolFailedError(DnnccError):
     exit_code = 5
 
 
+class OutOfMemoryError(DnnccError):
+    """The machine that dnncc runs on does not have enough memory for this model or this file."""
+
+    code = "E0503"
+    exit_code = 5
+
+
+class InterruptError(DnnccError):
+    """Ctrl-C, or a signal like it, ended dnncc before its work was done. Nothing half-written is left."""
+
+    code = "E0601"
+    exit_code = 130
+
+
 class InternalError(DnnccError):
     """A bug of dnncc. The message names the file that reproduces it: please report it."""
 

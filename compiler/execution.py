@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from dnncc.artifact import load_graph
 from dnncc.calibration import load_samples
 from dnncc.errors import UsageError
@@ -33,7 +32,8 @@ class Place:
     Attributes:
         on: one of ``PLACES``.
         core: for the emulator, another core than the artifact's own.
-        compiler: another C compiler than the usual one: gcc, clang or zig on the host; zig or gcc-arm for the emulator.
+        compiler: another C compiler than the usual one: gcc, clang or zig on the host; zig or gcc-arm for the
+            emulator.
         opt: the C compiler's optimization option.
     """
 
@@ -45,16 +45,21 @@ class Place:
     def __post_init__(self) -> None:
         if self.on not in PLACES:
             raise UsageError(
-                f"cannot run on {self.on!r}{did_you_mean(self.on, PLACES)}", help=f"places: {', '.join(PLACES)}"
+                f"cannot run on {self.on!r}{did_you_mean(self.on, PLACES)}",
+                help=f"places: {', '.join(PLACES)}",
             )
         if self.core is not None and self.on != "emulator":
-            raise UsageError(f"another core cannot be chosen on {self.on}", help="only the emulator can be told a core")
+            raise UsageError(
+                f"another core cannot be chosen on {self.on}", help="only the emulator can be told a core"
+            )
         if self.compiler is not None and self.on not in ("host", "emulator"):
-            raise UsageError(f"a compiler cannot be chosen on {self.on}", help="only on the host and the emulator")
+            raise UsageError(
+                f"a compiler cannot be chosen on {self.on}", help="only on the host and the emulator"
+            )
 
 
 def place_of(bundle: Bundle, on: str | None, core: str | None, compiler: str | None, opt: str) -> Place:
-    """The place asked for; by default the emulator for a microcontroller's artifact, the host for the host's."""
+    """Where to run: by default the emulator for a microcontroller's artifact, the host for the host's."""
     if on is None:
         on = "host" if bundle.core == HOST else "emulator"
     return Place(on, core, compiler, opt)
@@ -104,10 +109,12 @@ def run(
         core, compiler, opt: see ``Place``.
 
     Returns:
-        By output: [samples, *shape without a leading batch axis of 1]; float32, or the output's own type if ``raw``.
+        By output: [samples, *shape without a leading batch axis of 1]; float32, or the output's own type if
+        ``raw``.
 
     Raises:
-        CalibrationError: the samples do not fit. UsageError: no artifact, no such place. And what ``execute`` raises.
+        CalibrationError: the samples do not fit. UsageError: no artifact, no such place. And what ``execute``
+            raises.
     """
     from dnncc.passes.quantize import integer_arguments, to_floats
 

@@ -55,9 +55,9 @@ class Inspection:
         macs: multiply-accumulates of one inference.
         parameters: elements of all constants.
         weights_bytes: their bytes; biases have 4 bytes each.
-        peak_bytes: the largest sum of activations that must be in memory at the same time, in the best order found. It
-            does without kernels' scratch memory and without writing outputs over inputs; what a caller owns, inputs and
-            outputs of the network, does not count.
+        peak_bytes: the largest sum of activations that must be in memory at the same time, in the best order
+            found. Kernels have no scratch memory and never write outputs over inputs; what a caller owns,
+            inputs and outputs of the network, does not count.
         nodes: one per kernel, in the order that the peak is of.
     """
 
@@ -95,7 +95,9 @@ def inspect(
         UsageError: an unknown target.
     """
     if dtype not in DTYPES:
-        raise UsageError(f"unknown dtype {dtype!r}{did_you_mean(dtype, DTYPES)}", help=f"one of {', '.join(DTYPES)}")
+        raise UsageError(
+            f"unknown dtype {dtype!r}{did_you_mean(dtype, DTYPES)}", help=f"one of {', '.join(DTYPES)}"
+        )
     board = load_board(target) if target is not None else None
     try:
         graph = load(model, dims)

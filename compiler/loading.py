@@ -14,8 +14,8 @@ def load(model: Any, dims: Mapping[str, int] | None = None) -> Graph:
     """The graph of a model.
 
     Args:
-        model: an ONNX file; an ``onnx.ModelProto``; a text file in the IR's form, ``*.ir``; the folder of an artifact,
-            which gives the graph that it was made from; or a ``Graph``, of which a copy is returned.
+        model: an ONNX file; an ``onnx.ModelProto``; a text file in the IR's form, ``*.ir``; the folder of an
+            artifact, which gives the graph that it was made from; or a ``Graph``, which is copied.
         dims: values of an ONNX model's symbolic dimensions, see ``dnncc.frontends.onnx.load_onnx``.
 
     Raises:

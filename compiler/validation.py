@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from dnncc.artifact import load_graph, load_manifest
 from dnncc.calibration import load_samples
 from dnncc.errors import Culprit, MismatchError, UsageError
@@ -21,13 +20,13 @@ from dnncc.runtime.bundle import Bundle
 SAMPLES = 20
 SEED = 0
 TOLERANCE = 1e-4
-"""Of a float network, relative to the output's largest magnitude: the order in which sums are formed is not fixed."""
+"""Of a float network, relative to the output's largest magnitude: the order of its sums is not fixed."""
 _BORDER = ("quantize", "dequantize")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first value that differs: which sample and output, where in it, what came and what should have come."""
+    """The first value that differs: in which sample and output, where, what came and what should have."""
 
     sample: int
     output: str
@@ -53,8 +52,8 @@ class Validation:
         mismatches: how many of them differ.
         first: the first that differs, if any.
         data: where the samples come from, in words.
-        tolerance: 0 for an integer network, which must agree in every bit; else relative to the output's largest
-            magnitude.
+        tolerance: 0 for an integer network, which must agree in every bit; else relative to the output's
+            largest magnitude.
     """
 
     on: str
@@ -82,22 +81,22 @@ def validate(
 ) -> Validation:
     """Run an artifact and the interpreter on the same samples and compare every output value.
 
-    On the interpreter itself there is no code to run: what is checked then is that the artifact's files are those that
-    its manifest lists.
+    On the interpreter itself there is no code to run: what is checked then is that the artifact's files are
+    those that its manifest lists.
 
     Args:
         artifact: its folder.
-        on: "host", "emulator", "qemu" or "interpreter"; by default the emulator for a microcontroller's artifact, the
-            host for the host's.
-        data: an .npz file or arrays of float samples, see ``dnncc.calibration.load_samples``; by default made up ones
-            that cover the inputs' whole range, see ``made_up``.
+        on: "host", "emulator", "qemu" or "interpreter"; by default see ``dnncc.execution.place_of``.
+        data: an .npz file or arrays of float samples, see ``dnncc.calibration.load_samples``; by default made
+            up ones that cover the inputs' whole range, see ``made_up``.
         samples: how many; by default all of ``data``, or ``SAMPLES``.
         core, compiler, opt: see ``dnncc.execution.Place``.
 
     Raises:
         UsageError: no artifact, no such place. CalibrationError: the data do not fit.
         ToolMissingError, ToolFailedError: a tool is missing or fails.
-        MismatchError: the code does what it must not, such as writing outside its buffers; a file was changed.
+        MismatchError: the code does what it must not, such as writing outside its buffers; a file was
+            changed.
     """
     if samples is not None and samples < 1:
         raise UsageError(f"cannot validate on {samples} samples", help="give at least 1")
@@ -129,8 +128,8 @@ def validate(
 def made_up(graph: Graph, count: int) -> list[Arguments]:
     """Samples that cover everything an input can be, the same every time.
 
-    Integers: all the lowest, all the highest, then uniform over the type's whole range. Floats: normal, with standard
-    deviations of 1, 10 and 100 in turn.
+    Integers: all the lowest, all the highest, then uniform over the type's whole range. Floats: normal, with
+    standard deviations of 1, 10 and 100 in turn.
     """
     rng = np.random.default_rng(SEED)
     return [[_made_up(rng, value, number) for value in graph.inputs] for number in range(count)]
@@ -170,7 +169,8 @@ def _differs(got: Array, expected: Array, tolerance: float) -> Array:
         return got != expected
     finite = np.abs(expected[np.isfinite(expected)])
     limit = tolerance * max(float(finite.max(initial=0.0)), 1e-6)
-    return ~np.isclose(got, expected, rtol=0.0, atol=limit, equal_nan=True)
+    wrong: Array = ~np.isclose(got, expected, rtol=0.0, atol=limit, equal_nan=True)
+    return wrong
 
 
 def _check_files(folder: Path) -> None:
@@ -188,8 +188,11 @@ def _check_files(folder: Path) -> None:
 
 def mismatch(artifact: str | Path, found: Validation) -> MismatchError:
     """The error that says what a validation found."""
-    culprits: Sequence[Culprit] = [] if found.first is None else [Culprit(str(found.first), reason="is the first")]
+    culprits: Sequence[Culprit] = (
+        [] if found.first is None else [Culprit(str(found.first), reason="is the first")]
+    )
     return MismatchError(
-        f"{found.mismatches:,} of {found.values:,} values of {artifact} on {found.on} differ from the interpreter",
+        f"{found.mismatches:,} of {found.values:,} values of {artifact} on {found.on} differ from the "
+        "interpreter",
         culprits,
     )

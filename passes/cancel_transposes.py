@@ -28,11 +28,12 @@ Shape = tuple[int, ...]
 class CancelTransposes(Pass):
     """Transposes move towards the outputs, where they meet and cancel:
 
-    - transpose of transpose is one transpose, or nothing;
+    - transpose of transpose is one transpose, or nothing; likewise with a reshape in between that splits and
+      joins axes that the outer one keeps together (a channel shuffle);
     - a transpose that moves only axes of size 1 is a reshape;
     - f(transpose(x)) is transpose(f(x)) for elementwise f, batch_norm, concat, pad, slice and softmax, if the
       other operands are transposed alike, constants, or need but a reshape;
-    - reshape(transpose(x)) is transpose(reshape(x)) if the reshape splits and joins axes that stay together;
+    - reshape(transpose(x)) is transpose(reshape(x)) if the reshape splits and joins neighbours of x;
     - linear(reshape(transpose(x))) is linear(reshape(x)) with the columns of the weights permuted.
     """
 
@@ -65,8 +66,26 @@ def _merge(rewriter: Rewriter, node: Node) -> bool:
     elif inner is not None:
         node.op = Transpose(perm)
     else:
-        return False
+        return _merge_across_reshape(rewriter, node)
     node.inputs = [x]
+    return True
+
+
+def _merge_across_reshape(rewriter: Rewriter, node: Node) -> bool:
+    reshape = rewriter.producer(node.inputs[0], "reshape")
+    inner = None if reshape is None else rewriter.producer(reshape.inputs[0], "transpose")
+    if inner is None:
+        return False
+    # Seen from the result, the reshape's operand is reshape(transpose(result)): what holds for the way down.
+    shape = node.output.type.shape
+    order = _order_in_memory(shape, _inverse(_perm(node)), inner.output.type.shape)
+    if order is None:
+        return False
+    merged = Transpose(tuple(_perm(inner)[axis] for axis in order))
+    node.op, node.inputs = (
+        Reshape(shape),
+        [rewriter.insert(node, merged, inner.inputs, node.output, inner.name)],
+    )
     return True
 
 

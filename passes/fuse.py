@@ -18,7 +18,8 @@ class Fuse(Pass):
     """Nodes that pass a value to one another, and to nobody else, become one kernel:
 
     - an anchor (any operator that is not elementwise) with the elementwise operators after it;
-    - of two anchors whose results meet, the one executed later takes the meeting point and what follows;
+    - of two anchors whose results meet, the one executed later takes the meeting point and what follows; also
+      the operators of the other behind its smallest value, which is what has to be stored;
     - elementwise operators without an anchor with each other, and with the group that they lead to;
     - a pad or transpose with the conv2d or pool after it.
 
@@ -80,12 +81,30 @@ def _groups(graph: Graph) -> dict[Node, _Group]:
         group = _Group([node], None if node.op.elementwise else node)
         for feeder in feeders(node):
             if node.op.elementwise and group.anchor is not None and feeder.anchor is not None:
+                group.nodes += _cut(feeder, feeder.anchor, producers, users)
                 continue
             group.nodes += feeder.nodes
             group.anchor = group.anchor or feeder.anchor
         group.nodes.sort(key=position.__getitem__)
         groups.update(dict.fromkeys(group.nodes, group))
     return groups
+
+
+def _cut(
+    group: _Group, anchor: Node, producers: dict[Value, Node], users: dict[Value, list[Node]]
+) -> list[Node]:
+    """Let ``group`` end with its smallest value, which is to be stored, and return the nodes behind it."""
+    path = [anchor]
+    while path[-1] is not group.nodes[-1]:
+        path.append(users[path[-1].output][0])
+    smallest = min(reversed(path), key=lambda node: node.output.type.bytes)
+    kept = {smallest}
+    for node in reversed(group.nodes):
+        if node in kept:
+            kept.update(p for v in node.inputs if (p := producers.get(v)) in group.nodes)
+    behind = [node for node in group.nodes if node not in kept]
+    group.nodes = [node for node in group.nodes if node in kept]
+    return behind
 
 
 def _fused(group: _Group) -> Node:

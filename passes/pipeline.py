@@ -13,10 +13,11 @@ from dnncc.errors import DnnccError, InternalError, InvalidGraphError, OutputErr
 from dnncc.ir.graph import Graph
 from dnncc.ir.literals import format_literal
 from dnncc.ir.record import parse_record
-from dnncc.ir.scanner import Scanner, did_you_mean
+from dnncc.ir.scanner import Scanner
 from dnncc.ir.text import write_ir
 from dnncc.ir.verify import verify
 from dnncc.passes.base import Pass, load_all
+from dnncc.runtime.suggest import did_you_mean
 
 # What a bug in a pass may raise; everything else (a DnnccError, Ctrl-C, no memory) is passed on as it is.
 _BUGS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dnncc.ir.graph import Graph
+from dnncc.ir.graph import Graph, Value
 from dnncc.ops.copy import Copy
 from dnncc.passes.base import Pass
 from dnncc.plan import root
@@ -20,7 +20,7 @@ class SeparateOutputs(Pass):
     def run(self, graph: Graph) -> bool:
         producers = graph.producers()
         changed = False
-        seen = set()
+        seen: set[Value] = set()
         for i, value in enumerate(graph.outputs):
             base = root(value, producers)
             if base in producers and base not in seen and base.type.size == value.type.size:

@@ -8,7 +8,7 @@ from dnncc.runtime.cores import Core
 from dnncc.runtime.decode import Decoder, Op, is_wide
 from dnncc.runtime.firmware import Region, Symbols
 from dnncc.runtime.machine import Machine
-from dnncc.runtime.observer import FAULT, READ_ONLY, Violation
+from dnncc.runtime.observer import FAULT, Violation
 
 # Unicorn's kinds of memory events that concern instruction fetches.
 _FETCHES = (21, 24)
@@ -65,7 +65,7 @@ def _describe(violation: Violation, machine: Machine, symbols: Symbols) -> str:
         caller = symbols.describe(machine.register("LR") & ~1)
         return f"it jumps out of its code to 0x{violation.address:08x} (last call before {caller})"
     action = "writes" if violation.writes else "reads"
-    read_only = violation.verdict in (READ_ONLY, FAULT + _WRITE_PROTECTED)
+    read_only = violation.verdict == FAULT + _WRITE_PROTECTED
     kind = "read-only memory" if read_only else "memory that is not its own"
     return f"{place} {action} {_bytes(violation.bytes)} of {kind} at {where}"
 

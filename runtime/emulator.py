@@ -76,6 +76,7 @@ class Emulator:
         profile: measure per node.
         instruction_limit: instructions after which a run is given up.
         stack_bytes: the stack that is there.
+        check_alignment: look for unaligned accesses in the first run, which then takes several times longer.
 
     Attributes:
         flash_bytes: code_bytes + constant_bytes + initial values of statics, of the artifact's own objects.
@@ -97,6 +98,7 @@ class Emulator:
         defines: Sequence[str] = (),
         instruction_limit: int = 1_000_000_000,
         stack_bytes: int = 64 * 1024,
+        check_alignment: bool = True,
     ) -> None:
         self.bundle = as_bundle(artifact)
         self.core = get_core(core if core is not None else self.bundle.core)
@@ -114,7 +116,10 @@ class Emulator:
         self.ram_bytes = sum(pool.bytes for pool in self.bundle.pools) + self.static_bytes
         self._place_buffers()
         self._machine: Machine | None = None
+        # Unaligned accesses per profiling state, once the first run has counted them.
         self._misaligned: NDArray[np.int64] | None = None
+        if not check_alignment:
+            self._misaligned = np.zeros(len(self.bundle.nodes) + 1, np.int64)
         self._runs = 0
 
     def run(self, inputs: Sequence[Array]) -> Measurement:

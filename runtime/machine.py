@@ -139,7 +139,7 @@ class Machine:
         self._set_registers({f"R{index}": word for index, word in enumerate(arguments[:_ARGUMENT_REGISTERS])})
         self._set_registers({"SP": top, "LR": _RETURN.begin | THUMB_BIT})
         self._set_registers(self._saved())
-        self.observer.reset(self._readable, self._writable, self._stack, limit)
+        self.observer.reset((*self._readable, *self._writable), self._stack, limit)
         try:
             self._engine.emu_start(self._firmware.entry | THUMB_BIT, _RETURN.begin)
         except self._unicorn.UcError as error:

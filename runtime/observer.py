@@ -15,18 +15,16 @@ from dnncc.runtime.toolchain import HARNESS, compile_library
 from numpy.typing import NDArray
 
 _MAX_REGIONS = 24
-_MAX_UNALIGNED = 64
+_MAX_UNALIGNED = 256
 _KEEP_STATE = -1
 _BLOCKS = 1 << 16
 
 # Verdicts of harness/observe.c; above FAULT the emulator's own kind of fault is added.
-OUTSIDE = 1
-READ_ONLY = 2
-FAULT = 3
+FAULT = 2
 
 
 class _Region(ctypes.Structure):
-    _fields_ = (("begin", ctypes.c_uint32), ("end", ctypes.c_uint32), ("writable", ctypes.c_uint32))
+    _fields_ = (("begin", ctypes.c_uint32), ("end", ctypes.c_uint32))
 
 
 class _Access(ctypes.Structure):
@@ -185,9 +183,7 @@ class Observer:
         """The pointer that the three functions expect as their last argument."""
         return ctypes.addressof(self._raw)
 
-    def reset(
-        self, readable: Sequence[Region], writable: Sequence[Region], stack: Region, limit: int
-    ) -> None:
+    def reset(self, regions: Sequence[Region], stack: Region, limit: int) -> None:
         """Forgets all counts and sets what may be accessed, and how many instructions may run."""
         raw = self._raw
         used = raw.blocks_used
@@ -196,14 +192,13 @@ class Observer:
         self.misaligned[:] = 0
         for block in self._blocks[:used]:
             block.lowest_sp = 0xFFFFFFFF
-        regions = [(region, 1) for region in writable] + [(region, 0) for region in readable]
-        regions = [(region, flag) for region, flag in regions if region.bytes]
+        regions = [region for region in regions if region.bytes]
         if len(regions) > _MAX_REGIONS:
             raise InternalError(f"{len(regions)} memory regions, at most {_MAX_REGIONS} can be watched")
         raw.regions_used = len(regions)
-        for index, (region, flag) in enumerate(regions):
-            raw.regions[index] = _Region(region.begin, region.end, flag)
-        raw.stack = _Region(stack.begin, stack.end, 1)
+        for index, region in enumerate(regions):
+            raw.regions[index] = _Region(region.begin, region.end)
+        raw.stack = _Region(stack.begin, stack.end)
         raw.instruction_limit = limit
         raw.state = raw.overflow = raw.limit_reached = raw.unaligned_used = raw.instructions = 0
         raw.previous = -1

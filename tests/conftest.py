@@ -12,6 +12,8 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+pytest_plugins = ["ir_plugin"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # The same examples on every run, and no deadline: neither luck nor a busy machine decides. To explore:

@@ -72,7 +72,8 @@ def prepared(case: Conformance, data_inputs: int) -> tuple[onnx.ModelProto, dict
     proto.CopyFrom(case.model)
     if any(o.domain == "" and o.version < OLDEST_OPSET for o in proto.opset_import):
         proto = version_converter.convert_version(proto, 13)
-    graph, feeds = proto.graph, {}
+    graph = proto.graph
+    feeds: dict[str, Array] = {}
     constants = {tensor.name for tensor in graph.initializer}
     kept = [value for value in graph.input if value.name in constants]
     given_inputs = [value for value in graph.input if value.name not in constants]

@@ -72,8 +72,11 @@ def test_truncated_files(tmp_path: Path, digits: Example) -> None:
             load_onnx(path)
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
-    raw = one_node("Relu", {"input_x": [1]}).SerializeToString().replace(b"input_x", b"input\xff\xfe")
+@pytest.mark.parametrize("name", [b"input_x", b"Softmax", b"axis", b"node", b"symbol", b"axes", b"test"])
+def test_names_that_are_no_text(tmp_path: Path, name: bytes) -> None:
+    raw = one_node("Softmax", {"input_x": ["symbol"]}, {"axes": floats(1)}, axis=0).SerializeToString()
+    assert name in raw
+    raw = raw.replace(name, name[:-2] + b"\xff\xfe")
     path = tmp_path / "model.onnx"
     path.write_bytes(raw)
     with pytest.raises(UnreadableModelError):

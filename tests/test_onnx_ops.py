@@ -247,7 +247,7 @@ def test_clip(lo: float | None, hi: float | None) -> None:
 def test_clip_at_zero_is_relu_and_without_bounds_nothing() -> None:
     assert names(one_node("Clip", {"x": [2]}, opset=7, min=0.0)) == ["relu"]
     proto = one_node("Clip", {"x": [2]}, opset=7)
-    assert names(proto) == ["reshape"]  # an output that is an input needs something to define it
+    assert names(proto) == ["copy"]  # an output that is an input needs something to define it
 
 
 @pytest.mark.parametrize("shape", [[2, 3], [2, 3, 4], [1, 3, 4, 2], [1, 3, 2, 2, 2]])
@@ -357,7 +357,7 @@ def test_slice(bounds: list[tuple[int, int, int]], negative: bool) -> None:
 
 def test_cast_of_floats_is_nothing() -> None:
     proto = one_node("Cast", {"x": [2]}, to=1)
-    assert names(proto) == ["reshape"]
+    assert names(proto) == ["copy"]
     for to in (6, 7, 9, 10):
         with pytest.raises(UnsupportedError):
             load_onnx(one_node("Cast", {"x": [2]}, to=to))
@@ -447,7 +447,7 @@ def test_shape_arithmetic_folds(form: str, nodes: list[Any], constants: dict[str
     first, last = helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Reshape", ["x", "t"], ["y"])
     proto = model([first, *nodes, last], {"x": [2, 3, 4]}, constants, ["y"])
     graph = check_against_onnxruntime(proto)
-    assert [node.op.name for node in graph.nodes] == ["reshape"]
+    assert {node.op.name for node in graph.nodes} <= {"reshape", "copy"}
 
 
 def test_shape_between_two_axes() -> None:

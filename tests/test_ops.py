@@ -17,6 +17,7 @@ from dnncc.ops.cast import Cast
 from dnncc.ops.clip import Clip
 from dnncc.ops.concat import Concat
 from dnncc.ops.conv2d import Conv2d
+from dnncc.ops.copy import Copy
 from dnncc.ops.linear import Linear
 from dnncc.ops.matmul import Matmul
 from dnncc.ops.max_pool2d import MaxPool2d
@@ -70,6 +71,7 @@ def cases() -> Iterator[Case]:
             yield op, [integers("int32", *a), integers("int32", *b)]
     for x in (floats(2, 3, 4), integers("int8", 2, 3, 4), integers("uint8", 5), integers("int32", 7)):
         yield Relu(), [x]
+        yield Copy(), [x]
         yield Clip(1, 6), [x]
         yield Clip(hi=3), [x]
         yield Reshape((x.size, 1)), [x]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ from dnncc.errors import MismatchError, ToolMissingError, UsageError
 from dnncc.runtime.cores import CORES
 from dnncc.runtime.decode import Decoder, Op
 from dnncc.runtime.emulator import Emulator
+from dnncc.runtime.firmware import Region
 from dnncc.runtime.host import HostModel
+from dnncc.runtime.observer import Observer
 from handwritten import write_artifact
 
 SAMPLE = np.arange(-4, 4, dtype=np.int8)
@@ -124,6 +127,8 @@ def test_unaligned_words_fault_on_the_m0plus_and_count_elsewhere(tmp_path: Path,
     first, second = emulator.run([SAMPLE]), emulator.run([SAMPLE])
     assert first.unaligned_accesses == second.unaligned_accesses == 1
     assert first.cycles == second.cycles
+    unchecked = Emulator(bundle, core, check_alignment=False).run([SAMPLE])
+    assert (unchecked.unaligned_accesses, unchecked.cycles) == (0, first.cycles - 1)
 
 
 # Assembly, its instructions, and its cycles by Arm's tables, as if nothing came before or after.
@@ -237,6 +242,20 @@ def test_stack_depth_is_exact(tmp_path: Path, core: str, code: str, depth: int) 
     assert measure("with", code) - measure("without", "bx lr") == depth
 
 
+def test_stack_depth_is_that_of_the_last_run(tmp_path: Path) -> None:
+    """The same leaf, called from 64 bytes further down if the input says so."""
+    far = "push {r4, lr}; cmp r0, #0; beq 1f; sub sp, #64; bl leaf; add sp, #64; pop {r4, pc}"
+    near = "1: bl leaf; pop {r4, pc}; leaf: push {r3, lr}; b 2f; 2: pop {r3, pc}"
+    prelude = f"""void kernel(int deep);
+    __attribute__((naked, used, noinline)) void kernel(int deep __attribute__((unused))) {{
+        __asm__("{far}; {near}");
+    }}"""
+    emulator = Emulator(write_artifact(tmp_path, "kernel(in[0]);", prelude=prelude))
+    shallow, deep, again = (emulator.run(choose(first)).stack_bytes for first in (0, 1, 0))
+    assert deep == shallow + 64
+    assert again == shallow
+
+
 def test_stack_includes_the_run_function_and_the_double_registers(tmp_path: Path) -> None:
     code = "vpush {d8, d9}; str r4, [sp, #-4]!; ldr r4, [sp], #4; vpop {d8, d9}"
     push = f'__asm__ volatile("{code}" ::: "memory");'
@@ -336,3 +355,28 @@ def test_wrong_inputs_and_missing_packages(tmp_path: Path, monkeypatch: pytest.M
         patch.setitem(sys.modules, "elftools.elf.elffile", None)
         with pytest.raises(ToolMissingError, match="pyelftools"):
             Emulator(write_artifact(tmp_path))
+
+
+def test_blocks_that_begin_alike_and_end_differently_are_counted_apart() -> None:
+    """Called as the emulator calls it, with a function that reads every register as 0x100."""
+    signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_uint32))
+
+    def read(engine: int, register: int, value) -> int:
+        value[0] = 0x100
+        return 0
+
+    reader = signature(read)
+    pointer = int(ctypes.cast(reader, ctypes.c_void_p).value or 0)
+    code = bytes.fromhex("00bf 00bf aff30080 00bf")  # nop, nop, nop.w, nop
+    observer = Observer(code, 0x1000, {0x1002: 1}, 2, (pointer, pointer), (0, 1))
+    observer.reset([], Region("stack", 0, 0x200), limit=1000)
+    on_block = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)(
+        observer.on_block.value
+    )
+    for address, size in ((0x1000, 2), (0x1000, 8), (0x1000, 2), (0x1002, 8)):
+        on_block(None, address, size, observer.address)
+    assert {
+        (block.address, block.size, block.instructions, *block.executed.tolist(), *block.taken.tolist())
+        for block in observer.blocks()
+    } == {(0x1000, 2, 1, 1, 1, 1, 0), (0x1000, 8, 3, 1, 0, 0, 1), (0x1002, 8, 3, 0, 1, 0, 1)}
+    assert observer.instructions == 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ def add_config(parser: Parser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="TOML file with options as keys, such as `target = \"stm32\"`, `calibrate = \"x.npz\"` (relative to the "
-        "file), `dim = {N = 1}`; the command line wins",
+        help='TOML file with options as keys, such as `target = "stm32"`, `dim = {N = 1}`, '
+        '`calibrate = "x.npz"` (relative to the file); the command line wins',
     )
 
 
@@ -30,8 +29,7 @@ def with_config(parser: Parser, words: Sequence[str]) -> list[str]:
     """The command line, preceded by the options of the file that its ``--config`` names, if it has one.
 
     Raises:
-        UsageError: the file cannot be read, is not TOML, or has an unknown key or a value that does not fit; all of
-            them are listed.
+        UsageError: the file cannot be read, is not TOML, or has unknown keys or wrong values; all are listed.
     """
     if "--config" not in parser.options():
         return list(words)
@@ -45,6 +43,8 @@ def with_config(parser: Parser, words: Sequence[str]) -> list[str]:
 
 
 def _options_of(path: Path, parser: Parser) -> list[str]:
+    import tomllib
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dnncc.cli.command import Outcome
 
 SCHEMA = 1
+_WIDEST = 44
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -66,6 +67,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         columns = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
         lines.append("  ".join(columns).rstrip())
     return "\n".join(lines)
+
+
+def shortened(name: str) -> str:
+    """A name for a table: long ones without their middle."""
+    return name if len(name) <= _WIDEST else f"{name[: _WIDEST // 2 - 1]}..{name[1 - _WIDEST // 2 :]}"
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
     def choice(self, *names: str, values: Sequence[str | int], **settings: Any) -> None:
         """An argument or option with a few values."""
         choice = Choice(*values)
-        self.add_argument(*names, type=choice, metavar=str(choice), **settings)
+        self.add_argument(*names, **{"type": choice, "metavar": str(choice), **settings})
 
     def options(self) -> dict[str, argparse.Action]:
         """Every option by each of its names, with dashes."""
@@ -54,9 +54,15 @@ class Parser(argparse.ArgumentParser):
             UsageError: with every unknown option, or the first thing that is wrong otherwise.
         """
         known = self.options()
-        unknown = [Culprit(word, reason=_near(word, known)) for word in _options_in(words) if not _is_known(word, known)]
+        unknown = [
+            Culprit(word, reason=_near(word, known))
+            for word in _options_in(words)
+            if not _is_known(word, known)
+        ]
         if unknown:
-            raise UsageError(f"{self.prog} has no such option", unknown, f"`{self.prog} --help` shows all options")
+            raise UsageError(
+                f"{self.prog} has no such option", unknown, f"`{self.prog} --help` shows all options"
+            )
         parsed, rest = self.parse_known_args(list(words))
         if rest:
             self.error(f"unexpected arguments: {' '.join(rest)}")

@@ -25,7 +25,7 @@ from dnncc.frontends.onnx_dims import input_shapes
 from dnncc.frontends.onnx_importer import GraphImporter
 from dnncc.frontends.onnx_node import ModelNode
 from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS
-from dnncc.frontends.onnx_structure import execution_order, node_names
+from dnncc.frontends.onnx_structure import execution_order, node_names, texts
 from dnncc.frontends.onnx_tensors import array_of
 from dnncc.ir.graph import Const, Graph, Value
 from dnncc.ir.types import DType, TensorType
@@ -70,10 +70,8 @@ def load_onnx(
         model, folder, default = _read(path), path.parent, path.stem
     else:
         model, folder, default = source, None, ""
-    try:
-        return _Model(model, folder).build(dims or {}, name or default or model.graph.name or "model")
-    except UnicodeDecodeError as error:
-        raise UnreadableModelError(f"the model is damaged: a name is no text ({error.reason})") from error
+    _check_texts(model)
+    return _Model(model, folder).build(dims or {}, name or default or model.graph.name or "model")
 
 
 def _read(path: Path) -> Any:
@@ -94,6 +92,16 @@ def _read(path: Path) -> Any:
     if not model.HasField("graph"):
         raise UnreadableModelError(f"'{path}' is no ONNX model: it has no graph")
     return model
+
+
+def _check_texts(model: Any) -> None:
+    try:
+        # One implementation of protobuf gives bytes for what is no UTF-8, the others raise.
+        damaged = any(not isinstance(text, str) for text in texts(model))
+    except UnicodeDecodeError:
+        damaged = True
+    if damaged:
+        raise UnreadableModelError("the model is damaged: a name in it is no text")
 
 
 def _load_importers() -> None:

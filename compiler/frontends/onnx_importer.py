@@ -10,11 +10,12 @@ from dnncc.frontends.onnx_node import ModelNode
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.copy import Copy
 from dnncc.ops.reshape import Reshape
 from dnncc.ops.transpose import Transpose
 
 MAX_CONSTANT = 1 << 27
-MAX_TENSOR = 1 << 40
+MAX_TENSOR = 1 << 31
 _LAYOUT = ("transpose", "reshape")
 
 
@@ -135,7 +136,7 @@ class GraphImporter:
     def finish_graph(self, outputs: dict[str, Value]) -> None:
         """Set the graph's outputs, which keep their names in the model, and drop what nobody reads.
 
-        A value that has several names, or is an input as well, is passed on by a reshape to its own shape.
+        A value that has several names, or is an input as well, is copied.
         """
         self.graph.outputs = []
         for name, value in outputs.items():
@@ -146,7 +147,7 @@ class GraphImporter:
             elif value in self.graph.inputs or value.name in outputs:
                 alias = Value(name, value.type)
                 node = self._unique(f"{name}_copy", self._node_names)
-                self.graph.nodes.append(Node(Reshape(value.type.shape), [value], [alias], node))
+                self.graph.nodes.append(Node(Copy(), [value], [alias], node))
                 value = alias
             else:
                 value.name = name

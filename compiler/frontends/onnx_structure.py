@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dnncc.errors import Culprit, InvalidGraphError
+
+
+def texts(model: Any) -> Iterator[str]:
+    """Every name and other text in a ``ModelProto`` that the import reads, as protobuf gives it."""
+    graph = model.graph
+    yield graph.name
+    yield from (opset.domain for opset in model.opset_import)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for tensor in graph.initializer:
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+    yield from (tensor.values.name for tensor in graph.sparse_initializer)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name, attribute.t.name)
+            for entry in attribute.t.external_data:
+                yield from (entry.key, entry.value)
 
 
 def node_names(nodes: Sequence[Any]) -> list[str]:

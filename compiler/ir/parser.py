@@ -9,9 +9,10 @@ import numpy as np
 from dnncc.errors import DnnccError, IrSyntaxError
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.record import parse_record
-from dnncc.ir.scanner import Scanner, Token, did_you_mean
+from dnncc.ir.scanner import Scanner, Token
 from dnncc.ir.types import Array, DType, Quantization, TensorType
 from dnncc.ops.base import load_all
+from dnncc.runtime.suggest import did_you_mean
 
 
 class Parser:

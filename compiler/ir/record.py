@@ -7,7 +7,8 @@ from dataclasses import MISSING, fields
 from typing import Any, TypeVar, get_type_hints
 
 from dnncc.ir.literals import coerce
-from dnncc.ir.scanner import Scanner, Token, did_you_mean
+from dnncc.ir.scanner import Scanner, Token
+from dnncc.runtime.suggest import did_you_mean
 
 Record = TypeVar("Record")
 

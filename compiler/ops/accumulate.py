@@ -50,7 +50,8 @@ def product_sum(a: Array, b: Array) -> Array:
 
 
 def _matmul(a: Array, b: Array, dtype: Any) -> Array:
-    product: Array = np.matmul(a.astype(dtype), b.astype(dtype))
+    with np.errstate(over="ignore", invalid="ignore"):
+        product: Array = np.matmul(a.astype(dtype), b.astype(dtype))
     return product
 
 

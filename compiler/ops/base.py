@@ -38,6 +38,9 @@ class Op:
     elementwise: ClassVar[bool] = False
     """Output element i depends on element i of each (broadcast) operand only, so that it fuses into any epilogue."""
 
+    divides: ClassVar[bool] = False
+    """Needs a division at run time, which an integer graph must not have."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.__dict__.get("name"):

@@ -34,7 +34,8 @@ class Concat(Op):
             raise TypeMismatchError(f"concat along axis {self.axis} of {given}")
         first = inputs[0]
         for x in inputs[1:]:
-            if x.dtype is not first.dtype or self._others(x) != self._others(first):
+            alike = x.rank == first.rank and x.dtype is first.dtype
+            if not alike or self._others(x) != self._others(first):
                 raise TypeMismatchError(f"concat along axis {self.axis} does not take {first} and {x}")
         total = sum(x.shape[self.axis] for x in inputs)
         return [first.with_shape((*first.shape[: self.axis], total, *first.shape[self.axis + 1 :]))]

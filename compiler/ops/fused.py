@@ -30,9 +30,15 @@ class Fused(Op):
 
     @property
     def anchor(self) -> Node:
-        """The node that gives the kernel its shape: the one with the most work, else the last one."""
+        """The node that gives the kernel its shape: the one with the most work; the last one that is neither
+        elementwise nor a change of layout where none multiplies; else the last one."""
         nodes = self.graph.nodes
-        return max(nodes, key=lambda n: (n.macs, n is nodes[-1]))
+
+        def weight(i: int) -> tuple[int, bool, int]:
+            op = nodes[i].op
+            return nodes[i].macs, not op.elementwise and op.name not in ("transpose", "pad"), i
+
+        return nodes[max(range(len(nodes)), key=weight)]
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         if tuple(inputs) != tuple(v.type for v in self.graph.inputs):

@@ -1,4 +1,4 @@
-"""Independent checks of the planner's solutions; they share no code with the solvers and are kept naive on purpose."""
+"""Independent checks of the planner's solutions, naive on purpose: they share no code with the solvers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def check_order(problem: OrderProblem, solution: OrderSolution) -> None:
         for t in op.inputs:
             source = _source(problem, creator, t)
             if source is not None and position[source] >= position[v]:
-                raise _error(what, f"operators {source}, {v}", f"{v} reads tensor {t} before {source} creates it")
+                raise _error(
+                    what, f"operators {source}, {v}", f"{v} reads tensor {t} before {source} creates it"
+                )
     peak = max(_loads(problem, creator, position))
     if peak != solution.peak:
         raise _error(what, "peak", f"{solution.peak} claimed, {peak} measured")
@@ -82,8 +84,11 @@ def _loads(problem: OrderProblem, creator: dict[int, int], position: dict[int, i
         yield _need(alive, gaps) + problem.operators[v].workspace
 
 
-def _distance(problem: OrderProblem, home: list[tuple[int, int]], v: int, output: int, input: int) -> int | None:
-    """How far below storage `input` operator v may start storage `output`; None where some pair has no rule."""
+def _distance(
+    problem: OrderProblem, home: list[tuple[int, int]], v: int, output: int, input: int
+) -> int | None:
+    """How far below storage `input` operator v may start storage `output`; None where some pair has no
+    rule."""
     stated = {(r.output, r.input): r.distance for r in problem.operators[v].overlaps}
     found: list[int] = []
     for o in problem.operators[v].outputs:
@@ -110,11 +115,10 @@ def _need(alive: dict[int, int], gaps: dict[tuple[int, int], int]) -> int:
             continue
         spans = [sum(alive[s] for s in {o for o, _ in inside}), sum(alive[s] for s in {i for _, i in inside})]
         for (o, i), gap in inside.items():
-            # All inputs of o that start no lower than this one lie one after the other above it; likewise mirrored.
+            # All inputs of o that start no lower than this one lie one after the other above it; likewise
+            # mirrored.
             above = [b for (a, b), other in inside.items() if a == o and other >= gap]
-            below = [
-                a for (a, b), other in inside.items() if b == i and other - alive[a] >= gap - alive[o]
-            ]
+            below = [a for (a, b), other in inside.items() if b == i and other - alive[a] >= gap - alive[o]]
             spans.append(max(0, gap) + sum(alive[s] for s in above))
             spans.append(max(0, alive[i] + gap - alive[o]) + sum(alive[s] for s in below))
         need += max(spans)
@@ -122,7 +126,8 @@ def _need(alive: dict[int, int], gaps: dict[tuple[int, int], int]) -> int:
 
 
 def check_place(problem: PlaceProblem, solution: PlaceSolution) -> None:
-    """Every buffer is aligned, no two that live together collide against the rules, and the height is the one claimed.
+    """Every buffer is aligned, no two that live together collide against the rules, and the height is the one
+    claimed.
 
     Raises:
         InternalError: names the buffer or the pair.

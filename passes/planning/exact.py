@@ -13,7 +13,8 @@ from dnncc.passes.planning.layout import Layout
 
 @dataclass(frozen=True)
 class Exact:
-    """What the solver found: a placement as asked (or None), a lower bound, and whether Ctrl-C ended the search."""
+    """What the solver found: a placement as asked (or None), a lower bound, and whether Ctrl-C ended the
+    search."""
 
     offsets: list[int] | None
     bound: int
@@ -30,9 +31,10 @@ def solve_exactly(
 ) -> Exact:
     """Looks for a placement no higher than `target`, or for the lowest one below `start`.
 
-    Offsets and heights are counted in the layout's steps and grain. One worker, a fixed seed and a deterministic limit make the answer independent of the clock.
-    Buffers are rectangles in time and space besides (an input that may be overlapped, without its last step): it
-    speeds up the search for tight targets.
+    Offsets and heights are counted in the layout's steps and grain. One worker, a fixed seed and a
+    deterministic limit make the answer independent of the clock. Buffers are rectangles in time and space
+    besides (an input that may be overlapped, without its last step): it speeds up the search for tight
+    targets.
 
     Args:
         layout: the problem.
@@ -81,7 +83,7 @@ def solve_exactly(
     solver.parameters.symmetry_level = 0
     solver.parameters.catch_sigint_signal = False  # it would not give Python's handler back
 
-    class Watch(cp_model.CpSolverSolutionCallback):
+    class Watch(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]  # the library is not typed
         def on_solution_callback(self) -> None:
             known = bound if target is not None else math.ceil(self.best_objective_bound) * grain
             report(self.value(height) * grain, max(bound, known))

@@ -26,8 +26,8 @@ class Start:
 def first_fit(layout: Layout, order: Sequence[int], ceiling: int = 0) -> list[int]:
     """Places the buffers one after the other, each as low as its conflicts with those already placed allow.
 
-    With a ceiling, a buffer that cannot rest on the floor hangs from the ceiling where that is free: consecutive
-    tensors of a chain then alternate between the ends, as they should.
+    With a ceiling, a buffer that cannot rest on the floor hangs from the ceiling where that is free:
+    consecutive tensors of a chain then alternate between the ends, as they should.
     """
     offsets = [-1] * len(layout.size)
     for b in order:
@@ -52,7 +52,8 @@ def first_fit(layout: Layout, order: Sequence[int], ceiling: int = 0) -> list[in
 
 
 def compact(layout: Layout, offsets: Sequence[int]) -> list[int]:
-    """Moves every buffer down as far as possible without changing who lies above whom in any conflicting pair."""
+    """Moves every buffer down as far as possible without changing who lies above whom in any conflicting
+    pair."""
     above: list[list[tuple[int, int]]] = [[] for _ in offsets]
     for p in layout.pairs:
         if offsets[p.b] >= offsets[p.a] + p.above:
@@ -73,19 +74,24 @@ def compact(layout: Layout, offsets: Sequence[int]) -> list[int]:
 
 
 def _orders(layout: Layout) -> Iterator[list[int]]:
-    """Orders that are good for one problem or another."""
-    count = range(len(layout.size))
-    life = [upper - lower for lower, upper in zip(layout.lower, layout.upper, strict=True)]
-    weight = [layout.size[n] + sum(layout.size[c] for c, _, _ in layout.neighbours[n]) for n in count]
-    yield sorted(count, key=lambda n: (-layout.size[n], -life[n], n))
-    yield sorted(count, key=lambda n: (-layout.size[n] * life[n], n))
-    yield sorted(count, key=lambda n: (-weight[n], -layout.size[n], n))
-    load = {now: sum(layout.size[n] for n in count if layout.lower[n]<=now<layout.upper[n]) for now in set(layout.lower)}
-    br = [max(l for now,l in load.items() if layout.lower[n]<=now<layout.upper[n]) for n in count]
-    yield sorted(count, key=lambda n: (-br[n], -layout.size[n], n))
-    yield sorted(count, key=lambda n: (-life[n], -layout.size[n], n))
-    yield sorted(count, key=lambda n: (layout.lower[n], -layout.size[n], n))
-    yield sorted(count, key=lambda n: (-layout.upper[n], -layout.size[n], n))
+    """Orders that are good for one problem or another: by size, area, demand around the buffer, life,
+    time."""
+    size, lower, upper = layout.size, layout.lower, layout.upper
+    count = range(len(size))
+    life = [up - low for low, up in zip(lower, upper, strict=True)]
+    around = [size[n] + sum(size[c] for c, _, _ in layout.neighbours[n]) for n in count]
+    load = layout.loads()
+    demand = [max(load[now] for now in load if lower[n] <= now < upper[n]) for n in count]
+    for key in (
+        lambda n: (-size[n], -life[n]),
+        lambda n: (-size[n] * life[n], 0),
+        lambda n: (-around[n], -size[n]),
+        lambda n: (-demand[n], -size[n]),
+        lambda n: (-life[n], -size[n]),
+        lambda n: (lower[n], -size[n]),
+        lambda n: (-upper[n], -size[n]),
+    ):
+        yield sorted(count, key=key)
 
 
 def greedy(layout: Layout, bound: int, offer: Offer) -> list[Start]:

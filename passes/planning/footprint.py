@@ -1,12 +1,14 @@
 """The least joint footprint of buffers that an operator may overlap.
 
-At one step, buffers that must be disjoint need the sum of their sizes. A rule (output below input by at least `gap`)
-lets two of them share bytes. Closing a hole in an arrangement never breaks a rule, so the least *span* of a group of
-buffers linked by rules equals its least *union*, and groups simply add up, together with all that live beside them.
+At one step, buffers that must be disjoint need the sum of their sizes. A rule (output below input by at least
+`gap`) lets two of them share bytes. Closing a hole in an arrangement never breaks a rule, so the least *span*
+of a group of buffers linked by rules equals its least *union*, and groups simply add up, together with all
+that live beside them.
 
-One output over several inputs is a one-machine schedule: the inputs are jobs as long as their sizes, released at
-their gaps, while the output occupies [0, size). Running the jobs by release date minimises the last end (Jackson 1955),
-and starting an input below the output never helps. Several outputs over one input are the mirror image.
+One output over several inputs is a one-machine schedule: the inputs are jobs as long as their sizes, released
+at their gaps, while the output occupies [0, size). Running the jobs by release date minimises the last end
+(Jackson 1955), and starting an input below the output never helps. Several outputs over one input are the
+mirror image.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 Rule = tuple[int, int, int]
-"""(output, input, gap): the output lies at least `gap` bytes below the input, or wholly above it; gap <= size(output)."""
+"""(output, input, gap): the output lies at least `gap` bytes below the input, or wholly above it; gap <=
+size(output)."""
 
 
 def _star(centre: int, jobs: Iterable[tuple[int, int]]) -> int:
@@ -50,10 +53,12 @@ def _groups(rules: Sequence[Rule]) -> list[list[Rule]]:
 
 
 def saved_bytes(rules: Sequence[Rule], size: Mapping[int, int] | Sequence[int]) -> int:
-    """By how much the rules that have effect at one step lower the need of their buffers below the sum of sizes.
+    """By how much the rules that have effect at one step lower the need of their buffers below the sum of
+    sizes.
 
-    Exact where each group of linked buffers has one output or one input; else an upper bound of the saving (the group
-    counts by the largest of: its outputs, its inputs, any one output or input with all its partners).
+    Exact where each group of linked buffers has one output or one input; else an upper bound of the saving
+    (the group counts by the largest of: its outputs, its inputs, any one output or input with all its
+    partners).
 
     Args:
         rules: the rules of one step that have effect there, each pair at most once.

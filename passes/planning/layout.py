@@ -1,4 +1,4 @@
-"""A placement problem in the form that solvers want: for every conflicting pair, two gaps of which one must hold."""
+"""A placement problem as solvers want it: for every conflicting pair two gaps, of which one must hold."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Pair:
 class Layout:
     """The non-empty buffers, numbered from 0, and their conflicts.
 
-    Gaps are rounded up to the greatest common divisor of the alignments, which every difference of two offsets is a
-    multiple of.
+    Gaps are rounded up to the greatest common divisor of the alignments, which every difference of two
+    offsets is a multiple of.
 
     Attributes:
         size, alignment, lower, upper: of each buffer.
@@ -96,8 +96,6 @@ class Layout:
             seen.add(pair)
             if buffers[r.output].lower != buffers[r.input].upper - 1:
                 raise _invalid("the output's first step is not the input's last one", name)
-            if buffers[r.output].lower < buffers[r.input].lower:
-                raise _invalid("the output is older than the input", name)
 
     def _find_pairs(self) -> list[Pair]:
         found = []
@@ -125,6 +123,14 @@ class Layout:
         for n, x in zip(self.members, chosen, strict=True):
             found[n] = x
         return tuple(found)
+
+    def loads(self) -> dict[int, int]:
+        """The sum of the sizes of the living buffers, at every step where one begins to live."""
+        count = range(len(self.size))
+        return {
+            now: sum(self.size[n] for n in count if self.lower[n] <= now < self.upper[n])
+            for now in sorted(set(self.lower))
+        }
 
     def bound(self) -> int:
         """The largest joint need of the buffers that live at one step.

@@ -1,10 +1,11 @@
-"""From an ordered sequence of operators to buffers with lifetimes."""
+"""From an ordered sequence of operators to buffers with lifetimes, and from placed buffers to tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from dnncc.passes.planning.problem import Buffer, OrderProblem, Overlap, PlaceProblem
+from dnncc.passes.planning.problem import Buffer, OrderProblem, Overlap, PlaceProblem, PlaceSolution
 from dnncc.passes.planning.storages import bases, producers, storage_rules
 
 
@@ -13,10 +14,9 @@ def place_problem(
 ) -> PlaceProblem:
     """The placement problem of an order.
 
-    Step t is the t-th operator of the order; the caller reads the graph's outputs at one more step after the last.
-    A storage's buffer has the index of its base tensor as id, the workspace of operator v has
-    ``len(problem.tensors) + v``. Empty storages and those that nobody touches get no buffer. The address of a view is
-    that of its storage plus its offset there (`storages.bases`).
+    Step t is the t-th operator of the order; the caller reads the graph's outputs at one more step after the
+    last. A storage's buffer has the index of its base tensor as id, the workspace of operator v has
+    ``len(problem.tensors) + v``. Empty storages and those that nobody touches get no buffer.
 
     Args:
         problem: the operators.
@@ -61,3 +61,30 @@ def place_problem(
         if first[o] == position[v] == last[i] and made[o] is not None
     ]
     return PlaceProblem(tuple(buffers), tuple(overlaps), capacity)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where everything lies in the arena, in bytes from its start; None for what has no bytes there.
+
+    Attributes:
+        tensors: of `OrderProblem.tensors`, views included.
+        workspaces: of `OrderProblem.operators`.
+    """
+
+    tensors: tuple[int | None, ...]
+    workspaces: tuple[int | None, ...]
+
+
+def addresses(problem: OrderProblem, placing: PlaceProblem, solution: PlaceSolution) -> Addresses:
+    """The addresses of tensors and workspaces.
+
+    Args:
+        problem: the operators.
+        placing: what `place_problem` made of it.
+        solution: a placement of that.
+    """
+    at = {b.id: x for b, x in zip(placing.buffers, solution.offsets, strict=True)}
+    tensors = (None if b.storage not in at else at[b.storage] + b.offset for b in bases(problem))
+    workspaces = (at.get(len(problem.tensors) + v) for v in range(len(problem.operators)))
+    return Addresses(tuple(tensors), tuple(workspaces))

@@ -1,28 +1,29 @@
 """Operator order for minimum peak memory.
 
-The resident bytes depend only on which operators have run (a downset of the precedence order), so the search goes over
-downsets, best first by the peak needed to reach them (minimax Dijkstra), deepest first among equals; a downset reached
-again at no smaller peak is dropped. Two exact reductions keep it small:
+The resident bytes depend only on which operators have run (a downset of the precedence order), so the search
+goes over downsets, best first by the peak needed to reach them (minimax Dijkstra), deepest first among
+equals; a downset reached again at no smaller peak is dropped. Two exact reductions keep it small:
 
-- *Commit*: an operator that fits within the peak so far and leaves no more resident bytes than it found runs at once.
-  Moving it to the front of any completion raises nothing, since what it frees can only grow and what it allocates can
-  only shrink as more operators have run.
-- *Precedence closure*: the search starts at the bound below which no operator can run, so everything up to there is
-  free and the first dive usually ends at the optimum.
+- *Commit*: an operator that fits within the peak so far and leaves no more resident bytes than it found runs
+  at once. Moving it to the front of any completion raises nothing, since what it frees can only grow and what
+  it allocates can only shrink as more operators have run.
+- *Precedence closure*: the search starts at the bound below which no operator can run, so everything up to
+  there is free and the first dive usually ends at the optimum.
 
-The peak of the state taken next is a lower bound of the optimum at all times, which makes the search anytime.
+The peak of the state taken next is a lower bound of the optimum at all times.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnncc.passes.planning.check import check_order
 from dnncc.passes.planning.problem import OrderProblem, OrderSolution, Progress
 from dnncc.passes.planning.storages import OrderModel
 
-DEFAULT_LIMIT = 50_000
+DEFAULT_LIMIT = 30_000
 BEAM_WIDTH = 24
 _REPORT_EVERY = 1024
 
@@ -56,7 +57,7 @@ class _Incumbent:
             self.progress(self.peak, self.bound)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _State:
     """A downset that has been reached: how, and what it offers."""
 
@@ -85,7 +86,13 @@ def _advance(model: OrderModel, state: _State, v: int, peak: int, resident: int)
 
 
 def _commit(
-    model: OrderModel, parent: _State | None, done: int, peak: int, resident: int, ready: list[int], ran: list[int]
+    model: OrderModel,
+    parent: _State | None,
+    done: int,
+    peak: int,
+    resident: int,
+    ready: list[int],
+    ran: list[int],
 ) -> _State:
     at = 0
     while at < len(ready):
@@ -131,15 +138,16 @@ def _beam(model: OrderModel, best: _Incumbent, width: int) -> None:
 def _search(model: OrderModel, best: _Incumbent, floor: int, limit: int) -> None:
     """Best-first over downsets, where all peaks up to the floor count as equal.
 
-    Ends with the bound at the optimum if the floor is a lower bound and `limit` expanded states are enough. A higher
-    floor lets more operators be committed and less be compared: a dive for an order of at most that peak.
+    Ends with the bound at the optimum if the floor is a lower bound and `limit` expanded states are enough. A
+    higher floor lets more operators be committed and less be compared: a dive for an order of at most that
+    peak.
     """
     root = _root(model, floor)
-    queue = [(root.peak, -len(root.ran), 0, root)]
+    queue = [(root.peak, -len(root.ran), root.resident, 0, root)]
     reached = {root.done: root.peak}
     serial = expanded = 0
     while queue:
-        peak, depth, _, state = heapq.heappop(queue)
+        peak, depth, _, _, state = heapq.heappop(queue)
         if peak >= best.peak:
             break
         if reached[state.done] < peak:
@@ -165,31 +173,36 @@ def _search(model: OrderModel, best: _Incumbent, floor: int, limit: int) -> None
             if child_peak < reached.get(child.done, best.peak):
                 reached[child.done] = child_peak
                 serial += 1
-                heapq.heappush(queue, (child_peak, depth - len(child.ran), serial, child))
+                heapq.heappush(queue, (child_peak, depth - len(child.ran), child.resident, serial, child))
     best.raise_bound(best.peak)  # nothing below the incumbent is left
 
 
 def _dive(model: OrderModel, best: _Incumbent, limit: int) -> None:
-    """Bisects for the least floor at which a short search ends with an order."""
+    """Bisects, to within 1/256, for the least floor from which `limit` states lead to an order."""
     low = best.bound
-    while low < best.peak - 1:
+    while best.peak - low > best.peak // 256 + 1:
         floor = (low + best.peak) // 2
-        before = best.peak
         _search(model, best, floor, limit)
-        low = max(low, best.bound)
-        if best.peak == before:
-            low = max(low,floor)
+        low = max(low, best.bound, floor if best.peak > floor else 0)
 
 
-def solve(problem: OrderProblem, limit: int = DEFAULT_LIMIT, progress: Progress | None = None) -> OrderSolution:
+def loads(problem: OrderProblem, order: Sequence[int]) -> list[int]:
+    """Bytes needed at each step of a valid order; the largest is its peak."""
+    return OrderModel(problem).loads(order)
+
+
+def solve(
+    problem: OrderProblem, limit: int = DEFAULT_LIMIT, progress: Progress | None = None
+) -> OrderSolution:
     """An order of least peak memory, or the best one found with its proven bound.
 
-    The given order, a greedy dive and a beam search come first; the exact search runs only where they leave a gap.
-    KeyboardInterrupt ends the search and keeps the best order and bound so far.
+    The given order, a greedy one and a beam search come first; the exact search runs only where they leave a
+    gap. KeyboardInterrupt ends the search and keeps the best order and bound so far.
 
     Args:
         problem: the operators, in a valid order.
-        limit: how many states the exact search may expand: a deterministic measure, unlike seconds. 0 skips it.
+        limit: how many states the exact search may expand, a deterministic measure; where it does not
+            suffice, dives for better orders may expand as many again. 0 skips both.
         progress: called with (peak so far, bound).
 
     Raises:
@@ -204,14 +217,19 @@ def solve(problem: OrderProblem, limit: int = DEFAULT_LIMIT, progress: Progress 
         for width in (1, BEAM_WIDTH):
             if not best.closed:
                 _beam(model, best, width)
-        if not best.closed:
-            _dive(model, best, limit // 20)
-            print('dive',best.peak,best.bound,best.nodes)
-        if not best.closed:
+        if not best.closed and limit:
             _search(model, best, best.bound, limit)
+        if not best.closed and limit:
+            _dive(model, best, limit // 10)
     except KeyboardInterrupt:
         interrupted = True
-    status = "optimal" if best.closed else "feasible"
-    solution = OrderSolution(best.order, best.peak, best.bound, status, best.nodes, interrupted)
+    solution = OrderSolution(
+        best.order,
+        best.peak,
+        best.bound,
+        "optimal" if best.closed else "feasible",
+        best.nodes,
+        interrupted,
+    )
     check_order(problem, solution)
     return solution

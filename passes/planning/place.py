@@ -1,6 +1,7 @@
 """Static placement: offsets of buffers with known lifetimes in one arena of least height.
 
-Stages, until the height meets the bound: first-fit in several orders, local search over orders, constraint programming.
+Stages, until the height meets the bound: first-fit in several orders, local search over orders, constraint
+programming.
 """
 
 from __future__ import annotations
@@ -82,12 +83,13 @@ def solve(
 ) -> PlaceSolution:
     """A placement of least height, or the best one found with its proven bound.
 
-    With a capacity, the first placement that fits ends the search. KeyboardInterrupt ends it too and keeps the best
-    placement and bound so far.
+    With a capacity, the first placement that fits ends the search. KeyboardInterrupt ends it too and keeps
+    the best placement and bound so far.
 
     Args:
         problem: the buffers and which of them may overlap.
-        effort: a deterministic limit; 1 takes up to some ten seconds on large problems, 0 stops after first-fit.
+        effort: a deterministic limit; 1 takes up to some ten seconds on large problems, 0 stops after
+            first-fit.
         progress: called with (height so far, bound).
 
     Raises:

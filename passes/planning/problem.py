@@ -1,7 +1,7 @@
 """The problems of the memory planner and their solutions, as plain immutable data.
 
-All sizes, offsets and distances are in bytes. A *storage* is what occupies memory: a tensor that is no view, together
-with every view of it, direct or through other views.
+All sizes, offsets and distances are in bytes. A *storage* is what occupies memory: a tensor that is no view,
+together with every view of it, direct or through other views.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ Progress = Callable[[int, int], None]
 class Overlap:
     """An operator may write `output` over `input`, which nobody reads afterwards.
 
-    The two may share bytes when ``offset(output) + distance <= offset(input)``; else they must be disjoint. Distance 0
-    allows the same address or a lower one, a positive distance asks the output to start that much below the input, a
-    negative one lets it start up to that much above. ``distance >= size(output)`` means disjoint, as without the rule.
-    The rule has effect only where the input dies at the operator that creates the output.
+    The two may share bytes when ``offset(output) + distance <= offset(input)``; else they must be disjoint.
+    Distance 0 allows the same address or a lower one, a positive distance asks the output to start that much
+    below the input, a negative one lets it start up to that much above. ``distance >= size(output)`` means
+    disjoint, as without the rule. The rule has effect only where the input dies at the operator that creates
+    the output.
 
     Attributes:
         output: tensor index (`Operator`) or buffer id (`PlaceProblem`).
@@ -41,7 +42,8 @@ class Tensor:
     """Bytes that operators exchange.
 
     Attributes:
-        size: bytes in the arena; 0 for what lives elsewhere (constants, inputs and outputs owned by the caller).
+        size: bytes in the arena; 0 for what lives elsewhere (constants, inputs and outputs owned by the
+            caller).
         view_of: index of the tensor whose storage this one shares, or None.
         view_offset: where the view starts, in bytes from the start of `view_of`.
     """
@@ -59,8 +61,8 @@ class Operator:
         inputs: indices of the tensors it reads.
         outputs: indices of the tensors it creates; no other operator creates them.
         workspace: scratch bytes in the arena while it runs.
-        overlaps: which outputs may share bytes with which inputs, in tensor indices. An input without a rule stays
-            intact, and so does its whole storage, even where another view of that storage has a rule.
+        overlaps: which outputs may share bytes with which inputs, in tensor indices. An input without a rule
+            stays intact, and so does its whole storage, even where another view of that storage has a rule.
     """
 
     inputs: tuple[int, ...]
@@ -73,11 +75,11 @@ class Operator:
 class OrderProblem:
     """In which order should the operators run for the least peak memory?
 
-    A storage lives from the first operator that touches it (from the start, if no operator creates its base tensor and
-    some operator reads it) to the last one, or beyond the end if it holds a graph output. A view that no operator
-    creates is available with the tensor it views. The memory at a step is the sum of the living storages and of the
-    workspace; storages that an operator's rules allow to overlap count by the least span that the rules allow them
-    together (see `footprint`).
+    A storage lives from the first operator that touches it (from the start, if no operator creates its base
+    tensor and some operator reads it) to the last one, or beyond the end if it holds a graph output. A view
+    that no operator creates is available with the tensor it views. The memory at a step is the sum of the
+    living storages and of the workspace; storages that an operator's rules allow to overlap count by the
+    least span that the rules allow them together (see `footprint`).
 
     Attributes:
         tensors: all tensors.
@@ -136,8 +138,8 @@ class PlaceProblem:
 
     Attributes:
         buffers: two that live at a common step must be disjoint, unless a rule says otherwise.
-        overlaps: in buffer ids, at most one per pair. The two must meet at exactly one step: the last one of the
-            input and the first one of the output.
+        overlaps: in buffer ids, at most one per pair. The two must meet at exactly one step: the last one of
+            the input and the first one of the output.
         capacity: a height that is good enough: the search stops there. None asks for the least height.
     """
 

@@ -24,7 +24,8 @@ def _invalid(reason: str, name: str) -> InternalError:
 
 @dataclass(frozen=True)
 class Base:
-    """Where a tensor's bytes are: in which storage (index of the tensor that is no view), and how far from its start."""
+    """Where a tensor's bytes are: in which storage (index of the tensor that is no view), and how far from
+    its start."""
 
     storage: int
     offset: int
@@ -34,7 +35,8 @@ def bases(problem: OrderProblem) -> list[Base]:
     """The storage of every tensor.
 
     Raises:
-        InternalError: a view of a tensor that does not exist or that does not contain it, or a cycle of views.
+        InternalError: a view of a tensor that does not exist or that does not contain it, or a cycle of
+            views.
     """
     found = []
     for start, tensor in enumerate(problem.tensors):
@@ -79,8 +81,8 @@ def producers(problem: OrderProblem) -> list[int | None]:
 def storage_rules(problem: OrderProblem, base: Sequence[Base]) -> list[list[Rule]]:
     """The overlap rules of every operator, between storages, without those that can never have effect.
 
-    A storage may be overlapped only if every tensor that the operator reads from it may be, by every tensor that the
-    operator writes to the output's storage; the strictest of these rules counts.
+    A storage may be overlapped only if every tensor that the operator reads from it may be, by every tensor
+    that the operator writes to the output's storage; the strictest of these rules counts.
 
     Raises:
         InternalError: a rule that names no output and input of its operator, or a pair twice.
@@ -91,7 +93,9 @@ def storage_rules(problem: OrderProblem, base: Sequence[Base]) -> list[list[Rule
         for rule in op.overlaps:
             pair = (rule.output, rule.input)
             if rule.output not in op.outputs or rule.input not in op.inputs or pair in distance:
-                raise _invalid(f"overlap of {pair} is no pair of its tensors, or stated twice", f"operator {v}")
+                raise _invalid(
+                    f"overlap of {pair} is no pair of its tensors, or stated twice", f"operator {v}"
+                )
             distance[pair] = rule.distance + base[rule.output].offset - base[rule.input].offset
         read: dict[int, set[int]] = {}
         written: dict[int, set[int]] = {}
@@ -116,8 +120,8 @@ def storage_rules(problem: OrderProblem, base: Sequence[Base]) -> list[list[Rule
 class OrderModel:
     """Answers what an operator needs and leaves, for any downset of executed operators.
 
-    A downset is a bit mask of operators that contains all predecessors of its members. Storages of no bytes are left
-    out; `touch[s]` is the mask of the operators that read or write storage s.
+    A downset is a bit mask of operators that contains all predecessors of its members. Storages of no bytes
+    are left out; `touch[s]` is the mask of the operators that read or write storage s.
 
     Raises:
         InternalError: the problem is not well formed, or its own order is not valid.
@@ -155,7 +159,9 @@ class OrderModel:
         self._saving: dict[tuple[Rule, ...], int] = {}
         # There from the start: created by no operator, and somebody wants it.
         self.initial = [
-            s for s, size in enumerate(self.size) if size and made[s] is None and (self.touch[s] or s in self.kept)
+            s
+            for s, size in enumerate(self.size)
+            if size and made[s] is None and (self.touch[s] or s in self.kept)
         ]
         self._initial = frozenset(self.initial)
         self.everything = (1 << count) - 1
@@ -166,7 +172,8 @@ class OrderModel:
         return resident, [v for v in range(self.count) if not self.predecessors[v]]
 
     def step(self, done: int, resident: int, v: int) -> tuple[int, int]:
-        """(bytes needed while v runs, resident bytes after it), from the downset `done` with `resident` bytes."""
+        """(bytes needed while v runs, resident bytes after it), from the downset `done` with `resident`
+        bytes."""
         after = done | 1 << v
         born = freed = 0
         born_set = dying = 0
@@ -197,22 +204,26 @@ class OrderModel:
         fresh = [w for w in self.successors[v] if not self.predecessors[w] & ~done]
         return [w for w in ready if w != v] + fresh
 
-    def peak(self, order: Sequence[int]) -> int:
-        """The peak of a valid order, in bytes."""
-        resident, _ = self.start()
-        peak, done = resident, 0
+    def loads(self, order: Sequence[int]) -> list[int]:
+        """Bytes needed while each operator of a valid order runs."""
+        found = []
+        done, (resident, _) = 0, self.start()
         for v in order:
             need, resident = self.step(done, resident, v)
-            peak = max(peak, need)
+            found.append(need)
             done |= 1 << v
-        return peak
+        return found
+
+    def peak(self, order: Sequence[int]) -> int:
+        """The peak of a valid order, in bytes."""
+        return max([self.start()[0], *self.loads(order)])
 
     def closure_bound(self) -> int:
         """Bytes that some operator needs in every order.
 
-        While v runs, a storage lives for certain if v or an ancestor of v touches it (or it is there from the start)
-        and v or a descendant of v touches it (or it is a graph output). All overlaps that some order could give v are
-        granted.
+        While v runs, a storage lives for certain if v or an ancestor of v touches it (or it is there from the
+        start) and v or a descendant of v touches it (or it is a graph output). All overlaps that some order
+        could give v are granted.
         """
         touched_by = [sum(1 << s for s in touched) for touched in self._touched]
         initial = sum(1 << s for s in self.initial)

@@ -15,7 +15,7 @@ from dnncc.ops.pad import Pad
 from dnncc.ops.requantize import Requantize
 from dnncc.passes.quantize.calibrate import Statistics
 from dnncc.passes.quantize.dyadic import dyadic
-from dnncc.passes.quantize.input_grid import folds_zero_point, input_grid
+from dnncc.passes.quantize.input_grid import ZERO_SCALE, folds_zero_point, input_grid
 from dnncc.passes.quantize.intervals import Interval, interval_of, node_ranges
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.plan import Plan
@@ -111,7 +111,8 @@ class QuantizeContext:
         dtype = DType.U8 if unsigned else DType.I8
         bits = 8 if border else self.options.activations
         lo, hi = (0, (1 << bits) - 1) if unsigned else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
-        scale = self._observer(self._statistics.histogram(end), lo, hi)
+        seen = self._statistics.histogram(end)
+        scale = self._observer(seen, lo, hi) if seen.largest > 0.0 else ZERO_SCALE
         # int() after clipping: a bound may be infinite.
         low, high = (int(np.clip(np.rint(bound / scale), lo, hi)) for bound in (chain.low, chain.high))
         return Grid(dtype, scale, max(lo, low), min(hi, high))
@@ -231,14 +232,14 @@ class QuantizeContext:
         return self.rescale(integer, self.steps(integer) / grid.scale, grid, name)
 
     def rescale(self, integer: Value, ratio: Array, grid: Grid, name: str) -> Value:
-        """``integer * ratio`` clamped to ``grid``: one dyadic multiplication; ``ratio`` broadcasts against it.
+        """``integer * ratio`` on ``grid``: one dyadic multiplication; ``ratio`` broadcasts against the value.
 
         It is placed right after a raw sum, so that 32 bits need not be stored, and at the end otherwise.
         """
-        try:
-            found = dyadic(_squeezed(ratio), narrow=integer.type.dtype in (DType.I8, DType.U8))
-        except OverflowError as error:
-            raise self.failure(name, "requantize", str(error)) from error
+        # A ratio beyond the grid's range saturates for every integer but 0, whatever it is exactly.
+        limit = float(min(max(-grid.lo, grid.hi) + 1, DType.I32.max))
+        ratio = np.clip(_squeezed(ratio), -limit, limit)
+        found = dyadic(ratio, narrow=integer.type.dtype in (DType.I8, DType.U8))
         whole = (grid.dtype.min, grid.dtype.max) == (grid.lo, grid.hi)
         op = Requantize(grid.dtype, found.shift, lo=None if whole else grid.lo, hi=None if whole else grid.hi)
         multiplier = self.graph.const(f"{name}.multiplier", found.multiplier)

@@ -24,6 +24,12 @@ most.
 STORED_BITS = 5
 """The same where an operand is stored as an i16, which then holds 4 times the range of an 8-bit result."""
 
+FINER = 0.5
+"""A clamp that leaves so small a range requantizes its operand."""
+
+FINER = 0.5
+"""A clamp that leaves a range this much smaller requantizes its operand."""
+
 LIMIT = (1 << 30) - 1
 """Two operands within it add up without leaving an i32."""
 
@@ -73,10 +79,13 @@ def integer_product(context: QuantizeContext, node: Node) -> Value:
 
 
 def integer_clamp(context: QuantizeContext, node: Node) -> Value:
-    """relu or clip: nothing where the operand was clamped already as it was requantized, else on the
-    operand's grid.
+    """relu or clip: nothing where the operand was clamped as it was requantized, else on the operand's grid
+    unless what is left deserves a finer one.
     """
     x = context.activation(node.inputs[0])
+    grid = context.grid_of(node.output)
+    if grid.scale < FINER * x.type.scale and context.largest(node.output) > 0.0:
+        return context.requantize(x, grid, node.name)
     interval, dtype = context.interval(x), x.type.dtype
     low, high = (
         None if math.isinf(bound) else int(np.clip(np.rint(bound / x.type.scale), dtype.min, dtype.max))
@@ -131,8 +140,14 @@ def _constant(context: QuantizeContext, name: str, data: Array, grid: Grid) -> C
 
 
 def integer_pad(context: QuantizeContext, node: Node, op: Pad) -> Value:
-    """Padding on the operand's grid, which has to be signed for a negative filler."""
-    x = context.activation(node.inputs[0]) if op.value >= 0 else context.signed(node.inputs[0])
-    zero_point, dtype = zero_point_of(x), x.type.dtype
-    filler = int(np.clip(np.rint(op.value / x.type.scale) + zero_point, dtype.min, dtype.max))
-    return context.emit(replace(op, value=filler), [x], node.name, x.type.scale, zero_point=zero_point)
+    """Padding on the operand's grid if that has the filler, else on the result's."""
+    x = context.activation(node.inputs[0])
+    if not x.type.dtype.min <= _filler(op, x) <= x.type.dtype.max:
+        x = context.requantize(x, context.grid_of(node.output), node.name)
+    filler = int(np.clip(_filler(op, x), x.type.dtype.min, x.type.dtype.max))
+    return context.emit(replace(op, value=filler), [x], node.name, x.type.scale, zero_point=zero_point_of(x))
+
+
+def _filler(op: Pad, x: Value) -> float:
+    """The integer, as a float, that stands for a padding's value on x's grid; possibly outside it."""
+    return float(np.rint(op.value / x.type.scale)) + zero_point_of(x)

@@ -13,6 +13,9 @@ from dnncc.passes.quantize.histogram import Histogram
 from dnncc.passes.quantize.observers import Observer
 from dnncc.passes.quantize.plan import Plan
 
+ZERO_SCALE = 2.0**-16
+"""The scale of a tensor that was 0 on every sample: fine, so that what it is added to loses nothing to it."""
+
 LEVELS = 256
 WORTHWHILE = 1.5
 """By how much a zero point must refine the scale of data that are on no lattice."""
@@ -72,6 +75,8 @@ def input_grid(
         affine: a zero point is allowed.
     """
     lo, hi = DType.I8.min, DType.I8.max
+    if histogram.largest == 0.0:
+        return ZERO_SCALE, 0
     low, high = min(histogram.minimum, 0.0), max(histogram.maximum, 0.0)
     if step is not None:
         first, last = round(low / step), round(high / step)

@@ -8,8 +8,9 @@ from dnncc.ir.types import DType, TensorType
 from dnncc.ops.base import Op
 from dnncc.ops.dequantize import Dequantize
 from dnncc.ops.quantize import Quantize
+from dnncc.ops.reshape import Reshape
 from dnncc.passes.quantize.calibrate import Statistics
-from dnncc.passes.quantize.context import QuantizeContext
+from dnncc.passes.quantize.context import QuantizeContext, zero_point_of
 from dnncc.passes.quantize.options import QuantizeOptions
 
 
@@ -33,7 +34,9 @@ def lower(graph: Graph, statistics: Statistics, options: QuantizeOptions) -> Qua
         if integer is None:
             raise QuantizationError(f"'{graph.name}' cannot be quantized", [_unsupported(node.name, node.op)])
         context.bind(node.output, integer)
-    outputs = [_output(context, v) for v in graph.outputs]
+    outputs: list[Value] = []
+    for value in graph.outputs:
+        outputs.append(_output(context, value, inputs, outputs))
     border = [*zip(inputs, graph.inputs, strict=True), *zip(outputs, graph.outputs, strict=True)]
     _name_after_floats(context, border)
     graph.inputs, graph.outputs, graph.nodes = inputs, outputs, context.nodes
@@ -77,10 +80,23 @@ def _input(context: QuantizeContext, value: Value) -> Value:
     return x
 
 
-def _output(context: QuantizeContext, value: Value) -> Value:
+def _output(context: QuantizeContext, value: Value, inputs: list[Value], outputs: list[Value]) -> Value:
     integer = context.signed(value)
+    source = context.plan.producers.get(value)
+    repeated = integer in inputs or any(
+        integer is other and value is not earlier
+        for other, earlier in zip(outputs, context.graph.outputs, strict=False)
+    )
+    if repeated and source is not None and not isinstance(integer, Const):
+        # Two outputs of one value, or an input that comes out again under another name, need a copy each.
+        copy = Reshape(integer.type.shape)
+        integer = context.emit(
+            copy, [integer], source.name, integer.type.scale, zero_point=zero_point_of(integer)
+        )
     if context.options.io == "float32" and not isinstance(integer, Const):
-        return context.emit(Dequantize(integer.type.scale), [integer], value.name)
+        node = context.graph.make(Dequantize(integer.type.scale), [integer], value.name)
+        context.nodes.append(node)
+        return node.output
     return integer
 
 

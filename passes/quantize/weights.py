@@ -8,9 +8,12 @@ import numpy as np
 from dnncc.ir.types import Array, DType
 from dnncc.passes.quantize.intervals import Interval, linear_ranges
 
-FINEST_RATIO = 2.0**-18
-"""Smallest S_w * S_x / S_y. Below it one weight step moves the output by less than 2^-10 of its step, while
-the requantization multiplier (a shift of 32) would be left with fewer than 14 bits."""
+SPREAD = 2.0**-17
+"""Smallest ratio S_w * S_x / S_y of a channel beside the largest one (or 1/2, if that is larger). The
+common shift would leave smaller ones fewer than 14 bits, and a weight step that fine hardly moves the output."""
+
+LARGEST_RATIO = 256.0
+"""Beyond it, one step of the accumulator is more than the whole 8-bit output."""
 
 BIAS_LIMIT = 2.0**30
 """Largest bias: half of an i32, so that the products have room beside it."""
@@ -52,7 +55,8 @@ def quantize_linear(
     b = bias.astype(np.float64)
     levels = (1 << (bits - 1)) - 1
     natural = np.abs(rows).max(axis=1) / levels if bits == 8 else _least_squares(rows, levels)
-    needed = np.maximum(FINEST_RATIO * y_scale, np.abs(b) / BIAS_LIMIT) / x_scale
+    largest = float(np.clip(natural.max() * x_scale / y_scale, 0.5, LARGEST_RATIO))
+    needed = np.maximum(SPREAD * largest * y_scale, np.abs(b) / BIAS_LIMIT) / x_scale
     scale = np.maximum(natural, needed)
     while True:
         q = np.clip(np.rint(rows / scale[:, None]), -levels - 1, levels).astype(np.int8)

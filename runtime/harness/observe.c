@@ -7,12 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAX_REGIONS = 24, MAX_UNALIGNED = 64, KEEP_STATE = -1 };
-enum { ACCESS_OK = 0, ACCESS_OUTSIDE = 1, ACCESS_READ_ONLY = 2, ACCESS_FAULT = 3 };
+enum { MAX_REGIONS = 24, MAX_UNALIGNED = 256, KEEP_STATE = -1 };
+enum { ACCESS_OK = 0, ACCESS_OUTSIDE = 1, ACCESS_FAULT = 2 };
 
 struct region {
     uint32_t begin, end; /* [begin, end) */
-    uint32_t writable;
 };
 
 struct access {
@@ -163,12 +162,11 @@ static void violate(struct observer *o, void *engine, uint32_t verdict, uint32_t
     o->stop(engine);
 }
 
-/* The kinds of access are those of the emulator: 16 read, 17 write (24 is a read that succeeded). */
+/* The kinds of access are those of the emulator: 16 read, 17 write. */
 void dnncc_on_access(void *engine, int kind, uint64_t address64, int size, int64_t value, void *user) {
     struct observer *o = user;
     const uint32_t address = (uint32_t)address64;
     const uint32_t last = address + (uint32_t)size;
-    const bool writes = kind == 17;
     (void)value;
     if ((address & (size >= 4 ? 3u : (uint32_t)size - 1u)) != 0) {
         note_unaligned(o, engine, address);
@@ -182,13 +180,10 @@ void dnncc_on_access(void *engine, int kind, uint64_t address64, int size, int64
     for (uint32_t i = 0; i < o->regions_used; i++) {
         const struct region *r = &o->regions[i];
         if (address >= r->begin && last <= r->end) {
-            if (writes && !r->writable) {
-                violate(o, engine, ACCESS_READ_ONLY, address, size, writes);
-            }
-            return;
+            return; /* a write to read-only memory is a fault of its page */
         }
     }
-    violate(o, engine, ACCESS_OUTSIDE, address, size, writes);
+    violate(o, engine, ACCESS_OUTSIDE, address, size, kind == 17);
 }
 
 /* Unmapped or protected memory: 19 read, 20 write, 21 fetch unmapped; 22 write, 23 read, 24 fetch protected. */

@@ -38,7 +38,11 @@
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && !defined(DNNCC_PORTABLE)
 #define DNNCC_DSP 1
+#if defined(__clang__)
 #define DNNCC_KERNEL static __attribute__((naked, noinline, unused))
+#else /* noipa: gcc must not conclude from an empty body which registers and memory a call leaves alone */
+#define DNNCC_KERNEL static __attribute__((naked, noipa, unused))
+#endif
 #else
 #define DNNCC_DSP 0
 #define DNNCC_KERNEL static DNNCC_NOINLINE DNNCC_UNUSED
@@ -103,8 +107,8 @@ DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_widen2_u8(int16_t *dst, const uint
         memcpy(&x, src, 4);
         __asm__("uxtb16 %0, %1" : "=r"(a) : "r"(x));
         __asm__("uxtb16 %0, %1, ror #8" : "=r"(b) : "r"(x));
-        *(uint32_t *)(void *)dst = a;
-        *(uint32_t *)(void *)(dst + 2) = b;
+        memcpy(dst, &a, 4);
+        memcpy(dst + 2, &b, 4);
 #else
         dst[0] = src[0];
         dst[1] = src[2];
@@ -121,8 +125,8 @@ DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_widen2_i8(int16_t *dst, const int8
         memcpy(&x, src, 4);
         __asm__("sxtb16 %0, %1" : "=r"(a) : "r"(x));
         __asm__("sxtb16 %0, %1, ror #8" : "=r"(b) : "r"(x));
-        *(uint32_t *)(void *)dst = a;
-        *(uint32_t *)(void *)(dst + 2) = b;
+        memcpy(dst, &a, 4);
+        memcpy(dst + 2, &b, 4);
 #else
         dst[0] = src[0];
         dst[1] = src[2];
@@ -168,7 +172,7 @@ DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNC
                      "4:\n"
                      "pop {r0}\n"
                      "stmia r0!, {r4, r5, r6, r7}\n"
-                     "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
+                     "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::: "memory");
 #undef DNNCC_STEP
 #else
     int32_t a00 = acc[0], a01 = acc[1], a10 = acc[2], a11 = acc[3];
@@ -217,7 +221,7 @@ DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNC
                          "beq 4f\n" DNNCC_STEP(widen) "4:\n"                                                           \
                          "pop {r0}\n"                                                                                  \
                          "stmia r0!, {r4, r5, r6, r7}\n"                                                               \
-                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");                                              \
+                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::: "memory");                                              \
     }
 #else
 #define DNNCC_DOT_1X4(name, type, widen)                                                                               \
@@ -270,7 +274,7 @@ DNNCC_DOT_1X4(dnncc_dot_1x4_i8, int8_t, "sxtb16")
                          "ldmia r0, {r4, r5, r6, r7}\n" DNNCC_TAPS(widen) "add r1, r1, r3\n" DNNCC_TAPS(               \
                              widen) "add r1, r1, r3\n" DNNCC_TAPS(widen) "pop {r0}\n"                                  \
                          "stmia r0!, {r4, r5, r6, r7}\n"                                                               \
-                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");                                              \
+                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::: "memory");                                              \
     }
 #else
 #define DNNCC_DW_3X3(name, type, widen)                                                                                \

@@ -1,0 +1,168 @@
+"""``dnncc compile``."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnncc.cli.command import Command, Outcome
+from dnncc.cli.config import add_config
+from dnncc.cli.dims import add_dims
+from dnncc.cli.output import note
+from dnncc.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from dnncc.driver import Compilation
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="an ONNX file")
+    parser.add_argument(
+        "--target",
+        metavar="T",
+        required=True,
+        help="a board: its name, or its TOML file (`dnncc list boards`)",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="the artifact's folder (default: build/NAME)"
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="X.npz",
+        help="real inputs: one float32 array per input, first axis = samples",
+    )
+    parser.choice(
+        "--dtype", values=("int8", "float32"), default="int8", help="what the network computes with"
+    )
+    parser.add_argument("--name", default="net", help="prefix of every C name and file (default: net)")
+    parser.choice(
+        "--optimize", values=("balanced", "ram", "time"), default="balanced", help="what matters most"
+    )
+    parser.choice("--weight-bits", values=(8, 4, 3, 2), default=8, help="bits of a weight")
+    parser.choice(
+        "--activation-bits", values=(8, 4), default=8, help="bits of an activation inside the network"
+    )
+    add_dims(parser)
+    parser.choice(
+        "--io", values=("int8", "float32"), default="int8", help="type of the inputs and outputs in C"
+    )
+    parser.add_argument("--passes", metavar="P,...", help="the pass pipeline, instead of the usual one")
+    parser.add_argument("--dump-ir", type=Path, metavar="DIR", help="write the graph after each pass as text")
+    add_config(parser)
+    parser.add_argument(
+        "--time-limit", type=_seconds, metavar="S", help="seconds for each search for a better plan"
+    )
+
+
+def run(arguments: Namespace) -> Outcome:
+    import time
+
+    from dnncc.artifact import check_writable
+    from dnncc.cli.progress import progress
+    from dnncc.driver import compile_model
+
+    output: Path = arguments.output or Path("build") / arguments.name
+    check_writable(output)
+    start = time.perf_counter()
+    with progress() as say:
+        compilation = compile_model(
+            arguments.model,
+            target=arguments.target,
+            calibrate=arguments.calibrate,
+            output=output,
+            progress=say,
+            dtype=arguments.dtype,
+            name=arguments.name,
+            optimize=arguments.optimize,
+            dims=dict(arguments.dim),
+            io=arguments.io,
+            weight_bits=arguments.weight_bits,
+            activation_bits=arguments.activation_bits,
+            passes=arguments.passes,
+            dump_ir=arguments.dump_ir,
+            time_limit=arguments.time_limit,
+        )
+    for warning in compilation.warnings:
+        note(f"warning: {warning}")
+    document = describe(compilation, output, time.perf_counter() - start)
+    return Outcome(document, _text(document))
+
+
+def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str, Any]:
+    """The document of a compile."""
+    from dnncc.artifact import manifest_of
+
+    manifest = manifest_of(compilation)
+    board, program = compilation.board, compilation.program
+    used = {board.ram.name: program.plan.arena_bytes, board.flash.name: program.weights_bytes}
+    same = (
+        "target",
+        "core",
+        "name",
+        "dtype",
+        "io",
+        "macs",
+        "plan",
+        "nodes",
+        "calibrated",
+        "pipeline",
+        "warnings",
+    )
+    return {
+        "artifact": str(output),
+        **{key: manifest[key] for key in same},
+        "memory": {
+            "pools": [
+                {"name": p.name, "used": used.get(p.name, 0), "capacity": p.bytes} for p in board.pools
+            ],
+            "arena_bytes": program.plan.arena_bytes,
+            "lower_bound_bytes": program.plan.bound_bytes,
+            "weights_bytes": program.weights_bytes,
+        },
+        "accumulators": {
+            "proven": manifest["accumulators"]["proven"],
+            "count": len(compilation.accumulators),
+        },
+        "seconds": round(seconds, 3),
+    }
+
+
+def _text(document: dict[str, Any]) -> str:
+    memory, plan = document["memory"], document["plan"]
+    capacity = {pool["name"]: pool["capacity"] for pool in memory["pools"]}
+    flash = next(name for name in capacity if name == "flash" or name == memory["pools"][-1]["name"])
+
+    def of(name: str) -> str:
+        return f" of {capacity[name]:,}" if capacity[name] is not None else ""
+
+    proof = "optimal" if plan["status"] == "optimal" else f"at least {plan['bound_bytes']:,} are needed"
+    ram = memory["pools"][0]["name"]
+    lines = [
+        f"{document['artifact']}: {document['dtype']} for {document['target']} ({document['core']})",
+        f"  RAM      {memory['arena_bytes']:,}{of(ram)} bytes ({proof})",
+        f"  weights  {memory['weights_bytes']:,}{of(flash)} bytes of flash; code comes on top",
+        f"  work     {document['macs']:,} multiply-accumulates in {len(document['nodes'])} kernels",
+    ]
+    if document["dtype"] == "int8":
+        proven = (
+            "proven not to overflow" if document["accumulators"]["proven"] else "NOT proven free of overflow"
+        )
+        lines.append(f"  sums     {document['accumulators']['count']} accumulators, {proven}")
+    lines.append(f"  in {document['seconds']:.1f} s; next: dnncc validate {document['artifact']}")
+    return "\n".join(lines)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive number of seconds")
+    return value
+
+
+COMMAND = Command("compile", "a model into C code for a board", add_arguments, run)
