@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -37,40 +36,56 @@ def write_artifact(compilation: Compilation, folder: Path) -> None:
     """
     folder = Path(folder)
     check_writable(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    exists = folder.is_dir()
+    temporary: Path | None = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Inside a folder that exists: it may be a mount point, or the current one, and cannot be exchanged then.
+        temporary = Path(tempfile.mkdtemp(prefix=".dnncc-", dir=folder if exists else folder.parent))
         _fill(compilation, temporary)
-        temporary.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        if exists:
+            _replace_content(folder, temporary)
+        else:
+            temporary.chmod(0o755)
+            temporary.rename(folder)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_content(folder: Path, new: Path) -> None:
+    """Put what is in ``new`` in the place of the artifact in ``folder``; without a manifest it is none meanwhile."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for old in folder.iterdir():
+        if old.is_dir() and not old.is_symlink():
+            if old != new:
+                shutil.rmtree(old)
+        else:
+            old.unlink()
+    for entry in sorted(new.iterdir(), key=lambda entry: entry.name == MANIFEST):
+        entry.rename(folder / entry.name)
 
 
 def check_writable(folder: Path) -> None:
-    """OutputError if ``write_artifact`` could not write there; makes the parent folders."""
+    """OutputError if ``write_artifact`` could not write there; leaves nothing behind."""
+    choose = "choose another output folder with -o"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.is_dir():
-            content = list(folder.iterdir())
-        else:
-            content = []
-            if folder.exists() or folder.is_symlink():
-                raise OutputError(f"{folder} exists and is no folder", help="choose another output folder with -o")
-        if not os.access(folder.parent, os.W_OK) or (folder.is_dir() and not os.access(folder, os.W_OK)):
-            raise OutputError(f"cannot write {folder}: permission denied", help="choose another output folder with -o")
+            if any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+                raise OutputError(
+                    f"{folder} is not empty and holds no artifact of dnncc",
+                    help=f"{choose}, or empty this one",
+                )
+        elif folder.exists() or folder.is_symlink():
+            raise OutputError(f"{folder} exists and is no folder", help=choose)
+        existing = next(f for f in (folder, *folder.absolute().parents) if f.exists())
+        # Permissions do not tell all: the file system may be read-only or full.
+        with tempfile.TemporaryDirectory(prefix=".dnncc-", dir=existing):
+            pass
     except OSError as error:
-        raise OutputError(
-            f"cannot write {folder}: {error.strerror}", help="choose another output folder with -o"
-        ) from error
-    if content and not (folder / MANIFEST).is_file():
-        raise OutputError(
-            f"{folder} is not empty and holds no artifact of dnncc",
-            help="choose another output folder with -o, or empty this one",
-        )
+        raise OutputError(f"cannot write {folder}: {error.strerror}", help=choose) from error
 
 
 def load_manifest(folder: Path) -> dict[str, Any]:
@@ -83,7 +98,8 @@ def load_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((Path(folder) / MANIFEST).read_text())
     except FileNotFoundError as error:
         raise UnreadableModelError(
-            f"{folder} is no artifact: it has no {MANIFEST}", help="dnncc compile MODEL --target T -o DIR makes one"
+            f"{folder} is no artifact: it has no {MANIFEST}",
+            help="dnncc compile MODEL --target T -o DIR makes one",
         ) from error
     except (OSError, ValueError) as error:
         raise UnreadableModelError(f"{Path(folder) / MANIFEST} cannot be read: {error}") from error
@@ -107,7 +123,8 @@ def _fill(compilation: Compilation, folder: Path) -> None:
     program = compilation.program
     name = program.name
     vectors = [
-        (inputs, interpret(compilation.graph, inputs)) for inputs in _affordable(compilation.samples, compilation.graph)
+        (inputs, interpret(compilation.graph, inputs))
+        for inputs in _affordable(compilation.samples, compilation.graph)
     ]
     sources = [f"{name}.c", f"{name}_weights.c"]
     texts = {
@@ -198,6 +215,7 @@ def _border(value: Value) -> dict[str, Any]:
         "dtype": value.type.dtype.value,
         "shape": list(value.type.shape),
         "scale": None if quantization is None else value.type.scale,
+        "zero_point": 0 if quantization is None else quantization.zero_point,
     }
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from dnncc.errors import Culprit, DoesNotFitError, UnsupportedError, UsageError
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, DType
@@ -85,8 +84,42 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "activation_bits": (8, 4),
 }
 _C_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+    ]
 )
 SYNTHETIC_SAMPLES = 32
 SELFTEST_SAMPLES = 4
@@ -182,7 +215,9 @@ def _options(target: str, given: Mapping[str, Any]) -> Options:
             shown = ", ".join(map(str, choices))
             raise UsageError(f"{name} cannot be {value!r}", help=f"choose one of {shown}")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", options.name) or options.name in _C_KEYWORDS:
-        raise UsageError(f"'{options.name}' cannot prefix C names", help="choose letters, digits and _, with --name")
+        raise UsageError(
+            f"'{options.name}' cannot prefix C names", help="choose letters, digits and _, with --name"
+        )
     return options
 
 
@@ -192,7 +227,11 @@ def _load(model: Any, options: Options) -> tuple[Graph, str]:
     from dnncc.frontends.onnx import load_onnx
 
     graph = load_onnx(model, options.dims)
-    data = Path(model).read_bytes() if isinstance(model, str | Path) else model.SerializeToString(deterministic=True)
+    data = (
+        Path(model).read_bytes()
+        if isinstance(model, str | Path)
+        else model.SerializeToString(deterministic=True)
+    )
     return graph, hashlib.sha256(data).hexdigest()
 
 
@@ -200,7 +239,9 @@ def _check_float(options: Options, board: Board, warnings: list[str]) -> None:
     if options.dtype == "float32" and options.io == "int8":
         object.__setattr__(options, "io", "float32")
     if (options.dtype == "float32" or options.io == "float32") and not board.fpu and board.core != "host":
-        warnings.append(f"{board.name} has no floating-point unit: every float operation becomes a library call")
+        warnings.append(
+            f"{board.name} has no floating-point unit: every float operation becomes a library call"
+        )
 
 
 def _samples(
@@ -222,8 +263,8 @@ def _run_pipeline(
     pipeline: Pipeline, graph: Graph, samples: dict[str, Array], options: Options, float_graph: Graph
 ) -> tuple[Graph, list[PassStatistics]]:
     """The network's meaning, and what each pass did; ``float_graph`` becomes the last graph before quantization."""
-    from dnncc.passes.quantize import bind_samples
     from dnncc.ir.verify import verify_integer
+    from dnncc.passes.quantize import bind_samples
 
     def observe(statistics: PassStatistics, current: Graph) -> None:
         if all(not v.type.dtype.is_integer or v.type.quantization is None for v in current.values()):
@@ -243,7 +284,9 @@ def _check_legal(graph: Graph, options: Options) -> None:
         if not n.op.is_view and type(n.op).te is Op.te
     ]
     if culprits:
-        raise UnsupportedError(f"{len(culprits)} operators cannot be compiled for '{options.target}'", culprits)
+        raise UnsupportedError(
+            f"{len(culprits)} operators cannot be compiled for '{options.target}'", culprits
+        )
 
 
 def _program(meaning: Graph, options: Options) -> Program:

@@ -1,6 +1,6 @@
 """Every failure that a user can cause, with its code, its exit status and its explanation.
 
-An error code is documented here and nowhere else: ``dnncc explain`` and ``docs/errors.md`` are generated from ``CATALOG``.
+An error code is documented here and nowhere else: ``dnncc explain`` and ``docs/errors.md`` come from it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ModelError(DnnccError):
 class UnreadableModelError(ModelError):
     """The file is missing, empty, truncated or not a model that dnncc reads.
 
-    Check the path and that the file is a complete ONNX model: `python -c "import onnx; onnx.checker.check_model('model.onnx')"`.
+    Check the path and that the file is a complete ONNX model; `onnx.checker.check_model` tells what is wrong with a damaged one.
     """
 
     code = "E0102"
@@ -90,7 +90,7 @@ class UnsupportedError(ModelError):
 
 
 class InvalidGraphError(ModelError):
-    """The graph is not well formed: a dangling input, a cycle, a name defined twice, shapes or types that do not fit."""
+    """The graph is not well formed: a dangling input, a cycle, a name defined twice, types that do not fit."""
 
     code = "E0103"
 
@@ -153,7 +153,7 @@ class DoesNotFitError(DnnccError):
 
 
 class MismatchError(DnnccError):
-    """The artifact and the reference interpreter disagree. This is a bug of dnncc or of a compiler: please report it."""
+    """The artifact and the reference interpreter disagree. A bug of dnncc or of a compiler: please report it."""
 
     code = "E0401"
     exit_code = 4

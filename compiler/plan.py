@@ -90,7 +90,9 @@ def make_plan(graph: Graph, needs: Mapping[Node, KernelNeeds], progress: Progres
             if tensors[index[node.outputs[o]]].size and tensors[index[node.inputs[i]]].size
         )
         reads = dict.fromkeys(index[v] for v in node.inputs if not isinstance(v, Const))
-        operators.append(Operator(tuple(reads), tuple(index[v] for v in node.outputs), needs[node].scratch, rules))
+        operators.append(
+            Operator(tuple(reads), tuple(index[v] for v in node.outputs), needs[node].scratch, rules)
+        )
     views = [index[v] for v in graph.outputs if not isinstance(v, Const)]
     problem = OrderProblem(tuple(tensors), tuple(operators), tuple(views))
     found = order.solve(problem, progress=progress)

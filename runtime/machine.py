@@ -81,17 +81,17 @@ class Machine:
                 start = address - firmware.code.begin
                 code[start : start + len(data)] = data
         self.code = bytes(code)
-        functions = tuple(
-            int(ctypes.cast(getattr(uclib, name), ctypes.c_void_p).value or 0)
-            for name in ("uc_reg_read", "uc_emu_stop")
-        )
         self.observer = Observer(
             self.code,
             firmware.code.begin,
             firmware.marks,
             states,
-            (functions[0], functions[1]),
-            (arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_SP),
+            (
+                _address(uclib.uc_reg_read),
+                _address(uclib.uc_reg_write),
+                _address(uclib.uc_emu_stop),
+            ),
+            (arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_SP, arm_const.UC_ARM_REG_CPSR),
         )
         self._hook(unicorn.UC_HOOK_BLOCK, self.observer.on_block, _EVERYWHERE)
         self._hook(unicorn.UC_HOOK_MEM_INVALID, self.observer.on_fault, _EVERYWHERE)
@@ -179,6 +179,10 @@ class Machine:
         )
         if status:
             raise ToolFailedError(f"the emulator refuses a hook (status {status})")
+
+
+def _address(function: Any) -> int:
+    return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
 
 
 def _borders(region: Region) -> list[tuple[int, int]]:

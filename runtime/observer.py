@@ -49,9 +49,11 @@ class _Block(ctypes.Structure):
 class _Observer(ctypes.Structure):
     _fields_ = (
         ("reg_read", ctypes.c_void_p),
+        ("reg_write", ctypes.c_void_p),
         ("stop", ctypes.c_void_p),
         ("reg_pc", ctypes.c_int32),
         ("reg_sp", ctypes.c_int32),
+        ("reg_cpsr", ctypes.c_int32),
         ("code_begin", ctypes.c_uint32),
         ("code_end", ctypes.c_uint32),
         ("code", ctypes.c_void_p),
@@ -126,8 +128,8 @@ class Observer:
         code: the bytes of all code; base: their address.
         marks: address to profiling state, where the state changes.
         states: the number of profiling states.
-        functions: the addresses of the emulator's ``reg_read`` and ``stop``.
-        registers: its numbers for PC and SP.
+        functions: the addresses of the emulator's ``reg_read``, ``reg_write`` and ``stop``.
+        registers: its numbers for PC, SP and CPSR.
 
     Attributes:
         misaligned: unaligned accesses per profiling state.
@@ -139,8 +141,8 @@ class Observer:
         base: int,
         marks: Mapping[int, int],
         states: int,
-        functions: tuple[int, int],
-        registers: tuple[int, int],
+        functions: tuple[int, int, int],
+        registers: tuple[int, int, int],
     ) -> None:
         library = _library()
         if library.dnncc_observer_size() != ctypes.sizeof(_Observer):
@@ -159,9 +161,11 @@ class Observer:
         self.misaligned = np.zeros(states, np.uint64)
         self._raw = _Observer(
             reg_read=functions[0],
-            stop=functions[1],
+            reg_write=functions[1],
+            stop=functions[2],
             reg_pc=registers[0],
             reg_sp=registers[1],
+            reg_cpsr=registers[2],
             code_begin=base,
             code_end=base + len(code),
             code=ctypes.addressof(self._code),

@@ -34,7 +34,9 @@ def prototype(program: Program) -> str:
     """The declaration of NAME_run, without the semicolon."""
     ins, outs = parameters(program)
     arguments = [f"const {program.name}_t *net"]
-    arguments += [f"const {C_TYPES[v.type.dtype]} *{n}" for v, n in zip(program.graph.inputs, ins, strict=True)]
+    arguments += [
+        f"const {C_TYPES[v.type.dtype]} *{n}" for v, n in zip(program.graph.inputs, ins, strict=True)
+    ]
     arguments += [f"{C_TYPES[v.type.dtype]} *{n}" for v, n in zip(program.graph.outputs, outs, strict=True)]
     return f"int {program.name}_run({', '.join(arguments)})"
 
@@ -72,8 +74,8 @@ def header(program: Program) -> str:
         f"    void *arena; /* {macro}_ARENA_SIZE bytes, aligned to {macro}_ARENA_ALIGN */",
         f"}} {name}_t;",
         "",
-        "/* Returns 0, or an error code of dnncc.h (a NULL pointer, a misaligned arena). Inputs are not written; inputs,",
-        " * outputs and the arena must not overlap. */",
+        "/* Returns 0, or an error code of dnncc.h (a NULL pointer, a misaligned arena). Inputs are not written;",
+        " * inputs, outputs and the arena must not overlap. */",
         f"{prototype(program)};",
         "",
         f"/* Define before including {name}.c's build to measure: called around node i (0 to {macro}_NODES - 1). */",
@@ -103,7 +105,10 @@ def _border(macro: str, kind: str, i: int, value: Value, single: bool) -> list[s
     for prefix in [f"{macro}_{kind}_{i}", *([f"{macro}_{kind}"] if single else [])]:
         lines.append(f"#define {prefix}_SIZE {value.type.size}u")
         if value.type.quantization is not None:
-            lines.append(f"#define {prefix}_SCALE {value.type.scale!r}f /* real = scale * integer */")
+            lines.append(
+                f"#define {prefix}_SCALE {value.type.scale!r}f /* real = scale * (integer - zero point) */"
+            )
+            lines.append(f"#define {prefix}_ZERO_POINT {value.type.quantization.zero_point}")
     return lines
 
 
@@ -192,7 +197,9 @@ def weights(program: Program) -> str:
         for constant in step.constants:
             users.setdefault(constant, []).append(step.node.name)
     for name, data in program.constants.items():
-        text.append(f"\n/* {_comment(', '.join(users[name]))} */\nextern {declaration(program, name, data)};\n")
+        text.append(
+            f"\n/* {_comment(', '.join(users[name]))} */\nextern {declaration(program, name, data)};\n"
+        )
         text.append(f"{declaration(program, name, data)} = {{\n{array_body(data)}}};\n")
     return "".join(text)
 

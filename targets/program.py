@@ -112,4 +112,6 @@ def lower_group(node: Node) -> GroupCode:
     body = node.op.graph
     kernel = build_kernel(body, node.op.anchor)
     function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants))
-    return GroupCode(kernel.strategy, function, kernel.constants, KernelNeeds(function.scratch_bytes, kernel.overlaps))
+    return GroupCode(
+        kernel.strategy, function, kernel.constants, KernelNeeds(function.scratch_bytes, kernel.overlaps)
+    )

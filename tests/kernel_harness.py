@@ -7,7 +7,6 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-
 from dnncc.interpreter import interpret
 from dnncc.ir import Array, Const, DType, Graph, TensorType, Value
 from dnncc.ops.add import Add
@@ -69,7 +68,9 @@ def residual(
     other = graph.inputs[0] if same else Value("r", TensorType(DType.I8, sums.type.shape))
     if not same:
         graph.inputs.append(other)
-    scaled = graph.append(Requantize(DType.I32, 10), [other, graph.const("m", np.array(77_777, np.int32))], "scaled")
+    scaled = graph.append(
+        Requantize(DType.I32, 10), [other, graph.const("m", np.array(77_777, np.int32))], "scaled"
+    )
     total = graph.append(Add(), [wide, scaled], "add")
     one = graph.const("one", np.array(1, np.int32))
     graph.outputs = [graph.append(Requantize(DType.I8, 7), [total, one], "out")]

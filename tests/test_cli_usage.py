@@ -48,7 +48,7 @@ def test_version() -> None:
         ("inspect", "MODEL"),
         ("inspect a.onnx b.onnx", "b.onnx"),
         ("list pases", "did you mean 'passes'"),
-        ("explain E0110", "did you mean 'E0101'"),
+        ("explain E010", "did you mean 'E01"),
         ("opt - --passes simplfy", "did you mean 'simplify'"),
         ("validate . --on emulatr", "did you mean 'emulator'"),
     ],

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernel_harness import Kernel, conv, linear, residual
-
 from dnncc.ir import DType, Graph
 from dnncc.targets.lowering.group import narrowed
 from dnncc.targets.lowering.kernel import overlap_distance
+from kernel_harness import Kernel, conv, linear, residual
 
 SAME = (1, 1, 1, 1)
 CASES: dict[str, tuple[str, Graph]] = {
@@ -19,7 +18,10 @@ CASES: dict[str, tuple[str, Graph]] = {
     "pointwise, one input channel": ("gemm-2x2", conv((4, 3, 1), 3, 1)),
     "pointwise, strided": ("gemm-2x2", conv((7, 7, 8), 8, 1, 2)),
     "first layer, three channels": ("gemm-2x2", conv((5, 7, 3), 8, 3, 2, (0, 0, 1, 1))),
-    "kernel 10x4 on one channel": ("gemm-2x2", conv((49, 10, 1), 8, (10, 4), 2, (4, 1, 5, 1), dtype=DType.I8)),
+    "kernel 10x4 on one channel": (
+        "gemm-2x2",
+        conv((49, 10, 1), 8, (10, 4), 2, (4, 1, 5, 1), dtype=DType.I8),
+    ),
     "dilated, signed": ("gemm-2x2", conv((9, 7, 4), 6, 3, 1, (2, 2, 2, 2), 2, dtype=DType.I8, out=DType.I8)),
     "no padding": ("gemm-2x2", conv((7, 5, 8), 8, 3)),
     "narrow multipliers": ("gemm-2x2", conv((4, 4, 8), 8, 3, 1, SAME, narrow=True)),
@@ -29,7 +31,10 @@ CASES: dict[str, tuple[str, Graph]] = {
     "few rows": ("gemm-2x2", linear(3, 30, 5)),
     "rows": ("gemm-2x2", linear(4, 64, 12, DType.U8)),
     "depthwise": ("depthwise-3x3", conv((6, 6, 8), 8, 3, 1, SAME, groups=8)),
-    "depthwise, strided, signed": ("depthwise-3x3", conv((7, 7, 8), 8, 3, 2, (0, 0, 1, 1), 1, 8, DType.I8, DType.I8)),
+    "depthwise, strided, signed": (
+        "depthwise-3x3",
+        conv((7, 7, 8), 8, 3, 2, (0, 0, 1, 1), 1, 8, DType.I8, DType.I8),
+    ),
     "depthwise, no padding": ("depthwise-3x3", conv((5, 6, 4), 4, 3, groups=4)),
     "depthwise, odd channels": ("generic", conv((7, 7, 6), 6, 3, 1, SAME, groups=6)),
     "depthwise 5x5": ("generic", conv((6, 6, 4), 4, 5, 1, (2, 2, 2, 2), groups=4)),
@@ -51,13 +56,20 @@ def test_kernel_gives_the_interpreters_bits(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_random_convolutions(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
-    h, w, c, o = (int(rng.integers(3, 10)), int(rng.integers(3, 10)), int(rng.integers(1, 13)), int(rng.integers(1, 13)))
+    h, w, c, o = (
+        int(rng.integers(3, 10)),
+        int(rng.integers(3, 10)),
+        int(rng.integers(1, 13)),
+        int(rng.integers(1, 13)),
+    )
     kh, kw = int(rng.integers(1, 4)), int(rng.integers(1, 4))
     pads = tuple(int(p) for p in rng.integers(0, 3, 4))
     dilation = int(rng.integers(1, 3)) if min(h, w) > 5 else 1
     groups = c if rng.random() < 0.3 else 1
     dtype = DType.I8 if rng.random() < 0.5 else DType.U8
-    graph = conv((h, w, c), c if groups > 1 else o, (kh, kw), int(rng.integers(1, 3)), pads, dilation, groups, dtype)
+    graph = conv(
+        (h, w, c), c if groups > 1 else o, (kh, kw), int(rng.integers(1, 3)), pads, dilation, groups, dtype
+    )
     Kernel(graph, tmp_path).check(seed)
 
 
@@ -86,7 +98,14 @@ def _safe(reads: np.ndarray, writes: np.ndarray, d: int, size: int, buffered: bo
 
 
 def test_narrowed_constants_are_exact() -> None:
-    for values in ([0, 0], [256, -512], [1 << 30, 1 << 16], [-(1 << 31), 0], [3, 5 << 20], [32767 << 5, -(32768 << 5)]):
+    for values in (
+        [0, 0],
+        [256, -512],
+        [1 << 30, 1 << 16],
+        [-(1 << 31), 0],
+        [3, 5 << 20],
+        [32767 << 5, -(32768 << 5)],
+    ):
         data = np.array(values, np.int32)
         found = narrowed(data)
         if found is None:

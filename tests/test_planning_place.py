@@ -18,7 +18,7 @@ from dnncc.passes.planning.exact import solve_exactly
 from dnncc.passes.planning.firstfit import first_fit
 from dnncc.passes.planning.layout import Layout
 from dnncc.passes.planning.problem import Buffer, OrderProblem, Overlap, PlaceProblem, PlaceSolution
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from planning_cases import (
     Net,
@@ -75,6 +75,31 @@ def test_optimal_and_bounds_hold_against_all_offsets(rng: Random, count: int, sp
     else:
         assert fitting.bound > best + spare
     assert fitting.bound <= best
+
+
+@given(st.randoms(use_true_random=False), st.integers(2, 6))
+@settings(max_examples=50)
+def test_constraint_solver_alone_is_exact(rng: Random, count: int) -> None:
+    """From a start as bad as can be, to the minimum and to a target that can or cannot be had."""
+    problem = random_place_problem(rng, count)
+    layout = Layout(problem)
+    best = least_height(problem)
+    start: list[int] = []
+    for n in range(len(layout.size)):
+        under = start[-1] + layout.size[n - 1] if n else 0
+        start.append(-(-under // layout.step[n]) * layout.step[n])
+    assume(layout.height(start) > layout.bound())
+
+    def silent(height: int, bound: int) -> None:
+        assert bound <= height
+
+    lowest = solve_exactly(layout, start, layout.bound(), None, 10, silent)
+    assert (layout.height(lowest.offsets or start), lowest.bound) == (best, best)
+    assert solve_exactly(layout, start, layout.bound(), best, 10, silent).offsets is not None
+    if best > layout.bound():
+        refuted = solve_exactly(layout, start, layout.bound(), best - 1, 10, silent)
+        assert refuted.offsets is None
+        assert layout.bound() < refuted.bound <= best
 
 
 @pytest.mark.parametrize("problem", [chain(1000), resnet(30), nasnet(2)], ids=["chain", "resnet", "nasnet"])

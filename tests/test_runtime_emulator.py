@@ -212,6 +212,20 @@ def test_counts_agree_with_a_hook_on_every_instruction(tmp_path: Path, core: str
     assert np.array_equal(again.outputs[0], expected)
 
 
+@pytest.mark.parametrize("core", ARMV7)
+def test_watching_a_conditional_access_changes_nothing(tmp_path: Path, core: str) -> None:
+    """A store whose IT block is the last before a jump, with flags that have changed by then."""
+    store = "cmp %0, %0; itt eq; strbeq %0, [%2]; moveq r2, #0; movs r2, #1; b 1f; 1: mov %1, %0; mov %1, %0"
+    body = f"""int before = in[0], after = 99;
+    int8_t *last = (int8_t *)net->arena + 39;
+    __asm__ volatile("{store}" : "+r"(before), "+r"(after) : "r"(last) : "r2", "cc", "memory");
+    out[0] = (int8_t)after;"""
+    emulator = Emulator(write_artifact(tmp_path, body), core)
+    first, second = emulator.run([SAMPLE]), emulator.run([SAMPLE])
+    assert first.outputs[0][0] == second.outputs[0][0] == SAMPLE[0]
+    assert first.instructions == second.instructions
+
+
 KERNEL = """
 void kernel(void);
 __attribute__((naked, used, noinline)) void kernel(void) {{ __asm__("{code}"); }}
@@ -368,7 +382,7 @@ def test_blocks_that_begin_alike_and_end_differently_are_counted_apart() -> None
     reader = signature(read)
     pointer = int(ctypes.cast(reader, ctypes.c_void_p).value or 0)
     code = bytes.fromhex("00bf 00bf aff30080 00bf")  # nop, nop, nop.w, nop
-    observer = Observer(code, 0x1000, {0x1002: 1}, 2, (pointer, pointer), (0, 1))
+    observer = Observer(code, 0x1000, {0x1002: 1}, 2, (pointer, pointer, pointer), (0, 1, 2))
     observer.reset([], Region("stack", 0, 0x200), limit=1000)
     on_block = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)(
         observer.on_block.value

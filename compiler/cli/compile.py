@@ -60,12 +60,10 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: Namespace) -> Outcome:
     import time
 
-    from dnncc.artifact import check_writable
     from dnncc.cli.progress import progress
     from dnncc.driver import compile_model
 
     output: Path = arguments.output or Path("build") / arguments.name
-    check_writable(output)
     start = time.perf_counter()
     with progress() as say:
         compilation = compile_model(

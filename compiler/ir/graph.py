@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from dnncc.ir.types import Array, DType, Quantization, TensorType
 
 if TYPE_CHECKING:
@@ -141,21 +140,30 @@ class Graph:
         """A new constant under a fresh name."""
         return Const.of(self.fresh(hint), data, quantization)
 
-    def make(self, op: Op, inputs: Sequence[Value], name: str, types: Sequence[TensorType] | None = None) -> Node:
+    def make(
+        self, op: Op, inputs: Sequence[Value], name: str, types: Sequence[TensorType] | None = None
+    ) -> Node:
         """A node that is not in the graph yet; its output types are inferred unless given."""
         inferred = list(types) if types is not None else op.infer(*(v.type for v in inputs))
         hints = [name] if len(inferred) == 1 else [f"{name}_{i}" for i in range(len(inferred))]
         outputs = [Value(self.fresh(hint), t) for hint, t in zip(hints, inferred, strict=True)]
         return Node(op, list(inputs), outputs, name)
 
-    def append(self, op: Op, inputs: Sequence[Value], name: str, types: Sequence[TensorType] | None = None) -> Value:
+    def append(
+        self, op: Op, inputs: Sequence[Value], name: str, types: Sequence[TensorType] | None = None
+    ) -> Value:
         """Add a node at the end; returns its first output."""
         node = self.make(op, inputs, name, types)
         self.nodes.append(node)
         return node.outputs[0]
 
     def insert_before(
-        self, anchor: Node, op: Op, inputs: Sequence[Value], name: str, types: Sequence[TensorType] | None = None
+        self,
+        anchor: Node,
+        op: Op,
+        inputs: Sequence[Value],
+        name: str,
+        types: Sequence[TensorType] | None = None,
     ) -> Value:
         """Add a node right before ``anchor``; returns its first output."""
         node = self.make(op, inputs, name, types)
@@ -204,7 +212,9 @@ class Graph:
                 else:
                     rest.append(node)
             if len(rest) == len(pending):
-                raise ValueError("the graph has a cycle or a dangling input: " + ", ".join(n.name for n in rest))
+                raise ValueError(
+                    "the graph has a cycle or a dangling input: " + ", ".join(n.name for n in rest)
+                )
             pending = rest
         self.nodes = ordered
 
@@ -221,7 +231,9 @@ class Graph:
             return copies[value]
 
         other = Graph(self.name, [copy(v) for v in self.inputs])
-        other.nodes = [Node(n.op, [copy(v) for v in n.inputs], [copy(v) for v in n.outputs], n.name) for n in self.nodes]
+        other.nodes = [
+            Node(n.op, [copy(v) for v in n.inputs], [copy(v) for v in n.outputs], n.name) for n in self.nodes
+        ]
         other.outputs = [copy(v) for v in self.outputs]
         other._counter = self._counter
         other._names = set(self._names)

@@ -47,7 +47,9 @@ class Op:
             known = OPS.setdefault(cls.name, cls)
             # dataclass(slots=True) and reloading define a class twice under the same qualified name.
             if known.__module__ != cls.__module__:
-                raise ValueError(f"operator '{cls.name}' is defined in {known.__module__} and {cls.__module__}")
+                raise ValueError(
+                    f"operator '{cls.name}' is defined in {known.__module__} and {cls.__module__}"
+                )
             OPS[cls.name] = cls
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
@@ -72,7 +74,11 @@ class Op:
 
     def attributes(self, all_fields: bool = False) -> dict[str, Any]:
         """The attributes that differ from their defaults, or all of them."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if all_fields or getattr(self, f.name) != f.default}
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if all_fields or getattr(self, f.name) != f.default
+        }
 
 
 def load_all() -> dict[str, type[Op]]:

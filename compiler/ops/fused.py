@@ -42,7 +42,9 @@ class Fused(Op):
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         if tuple(inputs) != tuple(v.type for v in self.graph.inputs):
-            raise TypeMismatchError(f"fused body takes {[str(v.type) for v in self.graph.inputs]}, not {[str(t) for t in inputs]}")
+            raise TypeMismatchError(
+                f"fused body takes {[str(v.type) for v in self.graph.inputs]}, not {[str(t) for t in inputs]}"
+            )
         return [v.type for v in self.graph.outputs]
 
     def reference(self, *inputs: Array) -> Sequence[Array]:

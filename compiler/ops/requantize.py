@@ -50,7 +50,9 @@ class Requantize(Op):
         if np.broadcast_shapes(x.shape, multiplier.shape) != x.shape:
             raise TypeMismatchError(f"multiplier {multiplier} does not broadcast to {x}")
         if not 0 <= self.shift <= 62 or self.rounding != ROUNDING:
-            raise TypeMismatchError(f"requantize: shift {self.shift} or rounding '{self.rounding}' is not supported")
+            raise TypeMismatchError(
+                f"requantize: shift {self.shift} or rounding '{self.rounding}' is not supported"
+            )
         return [TensorType(self.dtype, x.shape)]
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
@@ -67,7 +69,9 @@ class Requantize(Op):
         skip = len(x.shape) - len(multiplier.shape)
 
         def element(*i: Any) -> Any:
-            m = multiplier[tuple(j if int(d) != 1 else 0 for j, d in zip(i[skip:], multiplier.shape, strict=True))]
+            m = multiplier[
+                tuple(j if int(d) != 1 else 0 for j, d in zip(i[skip:], multiplier.shape, strict=True))
+            ]
             return requantize_expr(x[i], m, self.shift, *self.range, self.dtype.numpy.name)
 
         return te.compute(x.shape, element, name="requantize")

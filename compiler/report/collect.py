@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ops.fused import Fused
 from dnncc.ops.requantize import Requantize
@@ -27,6 +26,7 @@ from dnncc.report.data import (
     Sum,
     Totals,
 )
+from dnncc.report.text import shape
 
 if TYPE_CHECKING:
     from dnncc.benchmark import Benchmark
@@ -119,16 +119,15 @@ def _blocks(program: Program) -> Iterator[Block]:
     for value, offset in plan.offsets.items():
         if root(value, producers) is value:
             first, end = plan.lifetimes[value]
-            yield Block(value.name, False, str(value.type.plain()), offset, value.type.bytes, first, end)
+            text = f"{value.type.dtype.value} {shape(value.type.shape)}"
+            yield Block(value.name, False, text, offset, value.type.bytes, first, end)
     for index, (step, at) in enumerate(zip(program.steps, plan.scratch, strict=True)):
         size = program.code[step.node].needs.scratch
         if at is not None and size:
             yield Block(step.node.name, True, "", at, size, index, index + 1)
 
 
-def _steps(
-    program: Program, quality: Mapping[str, float], measured: Benchmark | None
-) -> Iterator[StepRow]:
+def _steps(program: Program, quality: Mapping[str, float], measured: Benchmark | None) -> Iterator[StepRow]:
     graph, producers = program.graph, program.graph.producers()
     made = {v: i for i, step in enumerate(program.steps) for v in step.node.outputs}
     made |= {v: -1 - i for i, v in enumerate(graph.inputs)}
@@ -157,7 +156,8 @@ def _operators(node: Node) -> tuple[str, ...]:
 
 
 def _quality(compilation: Compilation) -> tuple[dict[str, float], int]:
-    """Per value the SQNR in dB on the self-test's real samples, and how many those are; nothing for made up ones."""
+    """Per value the SQNR in dB on the self-test's real samples, and how many those are; nothing for made up"
+    " ones."""
     if compilation.options.dtype != "int8" or not compilation.calibrated:
         return {}, 0
     from dnncc.passes.quantize.border import to_floats

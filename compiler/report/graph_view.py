@@ -30,11 +30,15 @@ def graph_view(data: ReportData) -> str:
     width = math.ceil(drawing.width * _COLUMN + _BOX_WIDTH + 2 * _MARGIN)
     height = (drawing.layers - 1) * _ROW + _BOX_HEIGHT + 2 * _MARGIN
     parts = [
-        f'<svg class="graph" role="group" aria-labelledby="graph-title" width="{width}" height="{height}"'
-        f' viewBox="0 0 {width} {height}">',
+        (
+            f'<svg class="graph" role="group" aria-labelledby="graph-title" width="{width}" height="{height}"'
+            f' viewBox="0 0 {width} {height}">'
+        ),
         '<title id="graph-title">The network: each box is one kernel, each arrow a tensor</title>',
-        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"'
-        ' orient="auto"><path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>',
+        (
+            '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"'
+            ' orient="auto"><path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>'
+        ),
         *(_edge(route, label) for route, label in zip(drawing.routes, labels, strict=True)),
         *(_pill(drawing, i, port) for i, port in enumerate(inputs)),
         *(_box(drawing, first + i, i, step, i == data.peak) for i, step in enumerate(data.steps)),
@@ -68,7 +72,8 @@ def _edge(route: tuple[tuple[float, int], ...], label: str) -> str:
         if i < len(points) - 1:  # beside a box the edge goes straight down
             y += _BOX_HEIGHT
             path.append(f"V{y:.1f}")
-    return f'<path class="edge" marker-end="url(#arrow)" d="{"".join(path)}"><title>{escape(label)}</title></path>'
+    drawn = f'<path class="edge" marker-end="url(#arrow)" d="{"".join(path)}">'
+    return f"{drawn}<title>{escape(label)}</title></path>"
 
 
 def _box(drawing: Drawing, vertex: int, index: int, step: StepRow, peak: bool) -> str:
@@ -89,8 +94,10 @@ def _pill(drawing: Drawing, vertex: int, port: Port) -> str:
     x, y = _corner(drawing, vertex)
     return (
         f'<g class="port"><title>{escape(f"{port.kind} {port.name}: {_port(port)}")}</title>'
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="{_BOX_HEIGHT / 2:.0f}"/>'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}"'
+        f' rx="{_BOX_HEIGHT / 2:.0f}"/>'
         f'<text class="strong" x="{x + _BOX_WIDTH / 2:.1f}" y="{y + 17:.1f}" text-anchor="middle">{port.kind}'
         f" {escape(shorten(port.name, _CHARACTERS - 8))}</text>"
-        f'<text x="{x + _BOX_WIDTH / 2:.1f}" y="{y + 33:.1f}" text-anchor="middle">{escape(_port(port))}</text></g>'
+        f'<text x="{x + _BOX_WIDTH / 2:.1f}" y="{y + 33:.1f}"'
+        f' text-anchor="middle">{escape(_port(port))}</text></g>'
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,10 @@ class Drawing:
     @property
     def width(self) -> float:
         """The largest x; the smallest is 0."""
-        return max((x for route in self.routes for x, _ in route), default=max((x for x, _ in self.positions), default=0))
+        return max(
+            (x for route in self.routes for x, _ in route),
+            default=max((x for x, _ in self.positions), default=0),
+        )
 
     @property
     def layers(self) -> int:
@@ -47,7 +51,7 @@ def layered(nodes: int, edges: Sequence[tuple[int, int]]) -> Drawing:
     above: list[list[int]] = [[] for _ in layer]
     below: list[list[int]] = [[] for _ in layer]
     for chain in chains:
-        for u, v in zip(chain, chain[1:], strict=False):
+        for u, v in itertools.pairwise(chain):
             below[u].append(v)
             above[v].append(u)
     rows: list[list[int]] = [[] for _ in range(max(layer, default=-1) + 1)]
@@ -59,7 +63,8 @@ def layered(nodes: int, edges: Sequence[tuple[int, int]]) -> Drawing:
 
 
 def _place(rows: list[list[int]], above: list[list[int]], below: list[list[int]]) -> dict[int, float]:
-    """Order each row by the mean position of its neighbours, then move towards it as far as the spacing allows."""
+    """Order each row by the mean position of its neighbours, then move towards it as far as the spacing"
+    " allows."""
     x = {v: float(i) for row in rows for i, v in enumerate(row)}
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
@@ -73,7 +78,8 @@ def _place(rows: list[list[int]], above: list[list[int]], below: list[list[int]]
 
 
 def _spaced(row: list[int], wish: dict[int, float]) -> dict[int, float]:
-    """Positions one apart or more, as near to the wishes as possible (least squares, pool adjacent violators)."""
+    """Positions one apart or more, as near to the wishes as possible (least squares, pool adjacent"
+    " violators)."""
     groups: list[tuple[float, int]] = []  # of wishes less the index, which must not decrease: mean, length
     for i, vertex in enumerate(row):
         mean, length = wish[vertex] - i, 1

@@ -47,8 +47,10 @@ class _Map:
             f" {plural(len(data.steps), 'step')}. The table below holds the same."
         )
         parts = [
-            f'<svg class="map" role="img" aria-labelledby="map-title map-desc" width="{self.width}"'
-            f' height="{self.height}" viewBox="0 0 {self.width} {self.height}">',
+            (
+                f'<svg class="map" role="img" aria-labelledby="map-title map-desc" width="{self.width}"'
+                f' height="{self.height}" viewBox="0 0 {self.width} {self.height}">'
+            ),
             '<title id="map-title">Memory map: which bytes are in use at which step</title>',
             f'<desc id="map-desc">{escape(summary)}</desc>',
             *self._addresses(),
@@ -66,7 +68,9 @@ class _Map:
         for address in _ticks(self.data.arena_bytes):
             y = self.y(address)
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{self.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(f'<text class="axis" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{address:,}</text>')
+            parts.append(
+                f'<text class="axis" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{address:,}</text>'
+            )
         middle = _TOP + _PLOT_HEIGHT / 2
         parts.append(
             f'<text class="axis" transform="translate(16 {middle:.0f}) rotate(-90)" text-anchor="middle">'
@@ -84,9 +88,14 @@ class _Map:
         x = self.x(peak) if anchor == "start" else self.x(peak + 1) if anchor == "end" else center
         label = f"peak: step {peak + 1}, {shorten(name, 40)}, {used:,} bytes in use"
         return [
-            f'<rect class="peak" x="{self.x(peak):.1f}" y="{_TOP - 8}" width="{self.column:.1f}"'
-            f' height="{_PLOT_HEIGHT + 8}"><title>{escape(label)}</title></rect>',
-            f'<text class="peak-label" x="{x:.1f}" y="{_TOP - 15}" text-anchor="{anchor}">{escape(label)}</text>',
+            (
+                f'<rect class="peak" x="{self.x(peak):.1f}" y="{_TOP - 8}" width="{self.column:.1f}"'
+                f' height="{_PLOT_HEIGHT + 8}"><title>{escape(label)}</title></rect>'
+            ),
+            (
+                f'<text class="peak-label" x="{x:.1f}" y="{_TOP - 15}"'
+                f' text-anchor="{anchor}">{escape(label)}</text>'
+            ),
         ]
 
     def _block(self, index: int, block: Block) -> str:
@@ -106,7 +115,8 @@ class _Map:
             text = shorten("scratch" if block.scratch else block.name, fits)
             label = f'<text x="{x + 5:.1f}" y="{baseline:.1f}">{escape(text)}</text>'
         return (
-            f'<g class="{kind}" style="--h:{hue}"><title>{_lines(tip)}</title><rect x="{x + 0.5:.1f}" y="{y:.1f}"'
+            f'<g class="{kind}" style="--h:{hue}"><title>{_lines(tip)}</title><rect x="{x + 0.5:.1f}"'
+            f' y="{y:.1f}"'
             f' width="{max(width - 1, 1):.1f}" height="{max(height, 1):.1f}" rx="2"/>{label}</g>'
         )
 
@@ -116,7 +126,8 @@ class _Map:
         hiding = [
             b.first
             for b in self.data.blocks[index + 1 :]
-            if block.first < b.first < block.end and self.y(b.offset + b.size) - 8 <= y <= self.y(b.offset) + 8
+            if block.first < b.first < block.end
+            and self.y(b.offset + b.size) - 8 <= y <= self.y(b.offset) + 8
         ]
         return self.x(min(hiding, default=block.end))
 
@@ -151,7 +162,8 @@ class _Map:
             parts.append(text)
             if self.named:
                 parts.append(
-                    f'<text class="axis name" transform="translate({x + 3:.1f} {self.bottom + 32}) rotate(-{_ANGLE})"'
+                    f'<text class="axis name" transform="translate({x + 3:.1f} {self.bottom + 32})'
+                    f' rotate(-{_ANGLE})"'
                     f' text-anchor="end">{escape(shorten(step.name, _NAME))}<title>{tip}</title></text>'
                 )
         if not self.named:

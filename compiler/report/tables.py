@@ -71,7 +71,8 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Row], head_column
         attributes = "".join(f' {k}="{v}"' for k, v in (("id", row.id), ("class", row.mark)) if v)
         body.append(f"<tr{attributes}>{''.join(cells)}</tr>")
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table><caption>{caption}</caption>'
+        '<div class="scroll" tabindex="0" role="region"'
+        f' aria-label="{caption}"><table><caption>{caption}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>\n" + "\n".join(body) + "\n</tbody></table></div>"
     )
 
@@ -155,7 +156,12 @@ def ports(data: ReportData) -> str:
         else:
             zero = f"integer − {port.zero_point}" if port.zero_point > 0 else f"integer + {-port.zero_point}"
             meaning = f"{port.scale!r} × {f'({zero})' if port.zero_point else 'integer'}"
-        cells = [text(port.kind), text(f"{port.dtype} {shape(port.shape)}"), number(port.bytes), text(meaning)]
+        cells = [
+            text(port.kind),
+            text(f"{port.dtype} {shape(port.shape)}"),
+            number(port.bytes),
+            text(meaning),
+        ]
         rows.append(Row(named(port.name), cells))
     return table(
         "Inputs and outputs of the C function", ["Name", "Kind", "Type", "#Bytes", "Real value"], rows
@@ -183,7 +189,12 @@ def rescalings(data: ReportData) -> str:
     rows = []
     for r in data.rescalings:
         multiplier = f"{r.smallest:,}" if r.smallest == r.largest else f"{r.smallest:,} to {r.largest:,}"
-        cells = [Cell(multiplier, True), number(r.channels), number(r.shift), Cell(f"{r.low:,} to {r.high:,}", True)]
+        cells = [
+            Cell(multiplier, True),
+            number(r.channels),
+            number(r.shift),
+            Cell(f"{r.low:,} to {r.high:,}", True),
+        ]
         rows.append(Row(named(r.node), [*cells, text(r.rounding)]))
     return table(
         "Rescaling, (sum × multiplier + 2^(shift−1)) >> shift, then clamped",
@@ -201,13 +212,19 @@ def sums(data: ReportData) -> str:
                 text(s.op),
                 number(s.low),
                 number(s.high),
-                Cell("–" if s.bits is None else f"{s.bits} of 32", True, None if s.bits is None else min(s.bits / 32, 1)),
+                Cell(
+                    "–" if s.bits is None else f"{s.bits} of 32",
+                    True,
+                    None if s.bits is None else min(s.bits / 32, 1),
+                ),
                 Cell("yes" if s.proven else "<strong>no</strong>"),
             ],
         )
         for s in data.sums
     ]
-    return table("Worst case of every 32-bit sum", ["Node", "Operator", "#Least", "#Most", "#Bits", "Fits"], rows)
+    return table(
+        "Worst case of every 32-bit sum", ["Node", "Operator", "#Least", "#Most", "#Bits", "Fits"], rows
+    )
 
 
 def passes(data: ReportData) -> str:
@@ -243,7 +260,10 @@ def measured(data: ReportData) -> str:
             f"{1000 * totals.cycles / clock:,.2f} ms" if totals.cycles is not None and clock else "–",
         ),
         ("Time on this host", "–" if totals.milliseconds is None else f"{totals.milliseconds:,.3f} ms"),
-        ("Instructions per MAC", f"{totals.instructions / data.macs:.2f}" if totals.instructions and data.macs else "–"),
+        (
+            "Instructions per MAC",
+            f"{totals.instructions / data.macs:.2f}" if totals.instructions and data.macs else "–",
+        ),
         ("Flash: code and constants", "–" if totals.flash_bytes is None else size(totals.flash_bytes)),
         ("RAM: arena and static variables", "–" if totals.ram_bytes is None else size(totals.ram_bytes)),
         ("Stack", "–" if totals.stack_bytes is None else size(totals.stack_bytes)),

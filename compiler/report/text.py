@@ -13,7 +13,7 @@ def escape(text: object) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """At most ``length`` characters: of a list the first entry, of a path the end, of other names the two ends.
+    """At most ``length`` characters: of a list the first entry, of a path the end, of others both ends.
 
     Converters join the names of what they fused with semicolons; the first one is the last operator's.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dnncc.ir.graph import Graph, Node, Value
 from dnncc.ir.types import DType
 from dnncc.ops.fused import Fused
-from dnncc.passes.quantize.intervals import Interval, Ranges, interval_of, node_ranges
+from dnncc.passes.quantize.intervals import Interval, interval_of, node_ranges
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,8 @@ def _row(node: Node, known: dict[Value, Interval], rows: list[Accumulator]) -> N
         return
     known[node.outputs[0]] = _bounded(ranges.output, node.outputs[0])
     if wide or ranges.partial is not None:
-        low, high, bits = _extremes(ranges)
-        rows.append(Accumulator(node.name, node.op.name, low, high, bits))
-
-
-def _extremes(ranges: Ranges) -> tuple[int, int, int]:
-    parts = [ranges.output] if ranges.partial is None else [ranges.output, ranges.partial]
-    whole = Interval.of(min(p.min for p in parts), max(p.max for p in parts))
-    return whole.min, whole.max, whole.bits
+        whole = ranges.whole
+        rows.append(Accumulator(node.name, node.op.name, whole.min, whole.max, whole.bits))
 
 
 def _bounded(interval: Interval, value: Value) -> Interval:

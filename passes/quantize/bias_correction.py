@@ -71,9 +71,6 @@ def _correct(node: Node, entry: Correctable, results: Sequence[Sequence[Array]],
 
 def _fits(weights: Array, bias: Array, x: Value) -> Array:
     """Per channel: no partial sum can leave an i32, even if x takes any value of its type."""
-    ranges = linear_ranges(weights, bias, Interval.of_dtype(x.type.dtype))
-    partial = ranges.output if ranges.partial is None else ranges.partial
-    low = np.minimum(ranges.output.low, partial.low)
-    high = np.maximum(ranges.output.high, partial.high)
-    fits: Array = (low >= DType.I32.min) & (high <= DType.I32.max)
+    sums = linear_ranges(weights, bias, Interval.of_dtype(x.type.dtype)).whole
+    fits: Array = (sums.low >= DType.I32.min) & (sums.high <= DType.I32.max)
     return fits

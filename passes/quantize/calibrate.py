@@ -22,6 +22,9 @@ its batch.
 SUMS = ("conv2d", "linear")
 """Operators whose biases can be corrected."""
 
+CORRECTION_SAMPLES = 128
+"""Biases are corrected on the first samples only: their means settle quickly, and all are kept in memory."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -29,7 +32,8 @@ class Statistics:
 
     Attributes:
         histograms: by float value: graph inputs and ends of chains.
-        means: by the float value of a convolution or matrix product: its mean per channel, float64.
+        means: by the float value of a convolution or matrix product: its mean per channel over the first
+            CORRECTION_SAMPLES samples, float64.
         steps: by graph input: the step of the lattice that its data are on, or None.
         count: how many samples.
     """
@@ -67,6 +71,7 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
     histograms = {plan.chain(v).end: Histogram() for v in values} | {v: Histogram() for v in graph.inputs}
     sums: dict[Value, Array] = {}
     count = sample_count(samples)
+    corrected = min(count, CORRECTION_SAMPLES)
 
     def observe(node: Node, results: Sequence[Array]) -> None:
         for value, array in zip(node.outputs, results, strict=True):
@@ -76,7 +81,7 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
                     raise CalibrationError(
                         f"node '{node.name}' gives a value that is not finite on a calibration sample"
                     )
-            if node.op.name in SUMS:
+            if node.op.name in SUMS and index < corrected:
                 total = array.reshape(-1, array.shape[-1]).mean(axis=0, dtype=np.float64)
                 sums[value] = sums[value] + total if value in sums else total
 
@@ -85,6 +90,6 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
         for value, array in zip(graph.inputs, inputs, strict=True):
             histograms[value].add(array)
         interpret(graph, inputs, observe)
-    means = {v: total / count for v, total in sums.items()}
+    means = {v: total / corrected for v, total in sums.items()}
     steps = {v: lattice_step(np.asarray(samples[v.name])[:count]) for v in graph.inputs}
     return Statistics(histograms, means, steps, count)

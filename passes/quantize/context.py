@@ -65,7 +65,6 @@ class QuantizeContext:
         plan: the structure of the float graph.
         integers: what stands for each float value, in the order of the float graph.
         correctable: sums that bias correction may look at, in order.
-        raised: names of nodes and how many of their channels have coarser weights than asked for.
     """
 
     def __init__(self, graph: Graph, statistics: Statistics, options: QuantizeOptions) -> None:
@@ -74,7 +73,6 @@ class QuantizeContext:
         self.plan = Plan(graph)
         self.nodes: list[Node] = []
         self.correctable: list[Correctable] = []
-        self.raised: dict[str, int] = {}
         self._statistics = statistics
         self._observer = options.observe
         self.integers: dict[Value, Value] = {}
@@ -146,9 +144,8 @@ class QuantizeContext:
             return integer
         high = self.interval(integer).max
         scale = integer.type.scale * max(high, 1) / DType.I8.max
-        return self.requantize(
-            integer, Grid(DType.I8, scale, DType.I8.min, DType.I8.max), self.name_of(value)
-        )
+        grid = Grid(DType.I8, scale, DType.I8.min, DType.I8.max)
+        return self.requantize(integer, grid, self.name_of(value))
 
     def on_grid(self, value: Value, grid: Grid) -> Value:
         """``value`` on the grid of a common scale: as it is, or requantized once."""
@@ -220,11 +217,10 @@ class QuantizeContext:
         self._intervals[output] = ranges.output
         if steps is not None and per_tensor is None:
             self._scales[output] = steps
-        for interval in (ranges.output, ranges.partial):
-            if interval is not None and output.type.dtype is DType.I32 and not interval.fits(DType.I32):
-                raise self.failure(
-                    name, op.name, f"a sum could reach [{interval.min}, {interval.max}], beyond 32 bits"
-                )
+        whole = ranges.whole
+        if output.type.dtype is DType.I32 and not whole.fits(DType.I32):
+            reason = f"a sum could reach [{whole.min}, {whole.max}], beyond 32 bits"
+            raise self.failure(name, op.name, reason)
         return output
 
     def requantize(self, integer: Value, grid: Grid, name: str) -> Value:
@@ -236,6 +232,8 @@ class QuantizeContext:
 
         It is placed right after a raw sum, so that 32 bits need not be stored, and at the end otherwise.
         """
+        if not np.isfinite(ratio).all():
+            raise self.failure(name, "requantize", "its constants are not finite")
         # A ratio beyond the grid's range saturates for every integer but 0, whatever it is exactly.
         limit = float(min(max(-grid.lo, grid.hi) + 1, DType.I32.max))
         ratio = np.clip(_squeezed(ratio), -limit, limit)
@@ -279,8 +277,6 @@ class QuantizeContext:
             around = Pad(((0, 0), (top, bottom), (left, right), (0, 0)), zero_point)
             source = self.emit(around, [source], node.name, scale, zero_point=zero_point)
             op = replace(op, pads=(0, 0, 0, 0))
-        if found.raised:
-            self.raised[node.name] = len(found.raised)
         weights = self.graph.const(w.name, found.weights, Quantization(tuple(found.scale.tolist()), 0))
         bias = self.graph.const(b.name, found.bias)
         y = self.emit(op, [source, weights, bias], node.name, found.scale * scale)

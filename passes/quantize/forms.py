@@ -85,17 +85,13 @@ def integer_clamp(context: QuantizeContext, node: Node) -> Value:
     x = context.activation(node.inputs[0])
     grid = context.grid_of(node.output)
     if grid.scale < FINER * x.type.scale and context.largest(node.output) > 0.0:
-        return context.requantize(x, grid, node.name)
-    interval, dtype = context.interval(x), x.type.dtype
-    low, high = (
-        None if math.isinf(bound) else int(np.clip(np.rint(bound / x.type.scale), dtype.min, dtype.max))
-        for bound in clamp_of(node)
-    )
-    low = None if low is None or interval.min >= low else low
-    high = None if high is None or interval.max <= high else high
-    if low is None and high is None:
+        low, high = (int(np.clip(np.rint(bound / grid.scale), grid.lo, grid.hi)) for bound in clamp_of(node))
+        return context.requantize(x, replace(grid, lo=low, hi=high), node.name)
+    dtype, interval = x.type.dtype, context.interval(x)
+    low, high = (int(np.clip(np.rint(b / x.type.scale), dtype.min, dtype.max)) for b in clamp_of(node))
+    if low <= interval.min and interval.max <= high:
         return x
-    op: Op = Relu() if (low, high) == (0, None) else Clip(low, high)
+    op: Op = Relu() if low == 0 and interval.max <= high else Clip(low, high)
     return context.emit(op, [x], node.name, x.type.scale)
 
 

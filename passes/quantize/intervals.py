@@ -77,6 +77,15 @@ class Ranges:
     output: Interval
     partial: Interval | None = None
 
+    @property
+    def whole(self) -> Interval:
+        """The values that the output or a partial sum can take."""
+        if self.partial is None:
+            return self.output
+        return Interval(
+            np.minimum(self.output.low, self.partial.low), np.maximum(self.output.high, self.partial.high)
+        )
+
 
 Rule = Callable[[Node, Sequence[Interval]], Ranges]
 

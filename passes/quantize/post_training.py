@@ -12,7 +12,7 @@ from dnncc.passes.base import Pass
 from dnncc.passes.pipeline import Pipeline
 from dnncc.passes.quantize.bias_correction import correct_biases
 from dnncc.passes.quantize.border import integer_arguments
-from dnncc.passes.quantize.calibrate import Samples, calibrate
+from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Samples, calibrate
 from dnncc.passes.quantize.equalize import equalize
 from dnncc.passes.quantize.lower import check_supported, lower
 from dnncc.passes.quantize.options import QuantizeOptions
@@ -85,5 +85,7 @@ def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> None:
     statistics = calibrate(graph, samples)
     context = lower(graph, statistics, options)
     if options.bias_correction:
-        inputs = [integer_arguments(graph, samples, i) for i in range(statistics.count)]
+        inputs = [
+            integer_arguments(graph, samples, i) for i in range(min(statistics.count, CORRECTION_SAMPLES))
+        ]
         correct_biases(graph, inputs, context.correctable, statistics.means)

@@ -9,8 +9,10 @@ from dnncc.ir.types import Array, DType
 from dnncc.passes.quantize.intervals import Interval, linear_ranges
 
 SPREAD = 2.0**-17
-"""Smallest ratio S_w * S_x / S_y of a channel beside the largest one (or 1/2, if that is larger). The
-common shift would leave smaller ones fewer than 14 bits, and a weight step that fine hardly moves the output."""
+"""Smallest ratio S_w * S_x / S_y of a channel beside the largest one (or 1/2, if that is larger).
+
+A smaller one would keep fewer than 14 bits under the common shift, and so fine a weight step hardly moves the
+output."""
 
 LARGEST_RATIO = 256.0
 """Beyond it, one step of the accumulator is more than the whole 8-bit output."""
@@ -63,12 +65,8 @@ def quantize_linear(
         integer_bias = np.rint(b / (scale * x_scale)).astype(np.int64) - zero_point * q.sum(
             axis=1, dtype=np.int64
         )
-        ranges = linear_ranges(q, integer_bias, x)
-        if ranges.partial is None:
-            raise AssertionError("a linear operator has partial sums")
-        low = np.minimum(ranges.output.low, ranges.partial.low)
-        high = np.maximum(ranges.output.high, ranges.partial.high)
-        too_wide = (low < DType.I32.min) | (high > DType.I32.max)
+        sums = linear_ranges(q, integer_bias, x).whole
+        too_wide = (sums.low < DType.I32.min) | (sums.high > DType.I32.max)
         if not too_wide.any():
             break
         scale = np.where(too_wide, scale * 2.0, scale)

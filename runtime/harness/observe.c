@@ -34,8 +34,9 @@ struct block {
 struct observer {
     /* Set by the caller. */
     int (*reg_read)(void *engine, int reg, void *value);
+    int (*reg_write)(void *engine, int reg, const void *value);
     int (*stop)(void *engine);
-    int32_t reg_pc, reg_sp;
+    int32_t reg_pc, reg_sp, reg_cpsr;
     uint32_t code_begin, code_end;
     const uint8_t *code;
     int32_t *first_block; /* per halfword of code: index into blocks, or -1 */
@@ -162,12 +163,25 @@ static void violate(struct observer *o, void *engine, uint32_t verdict, uint32_t
     o->stop(engine);
 }
 
+/* Before it calls an access hook, unicorn restores the CPU's state at the accessing instruction, and leaves it so. If
+ * that instruction stands in an IT block, the next block of code then begins with conditional instructions that are
+ * none. Within a block of translated code the state is always zero, so zero it is set to (unicorn issue 2309). */
+static void leave_it_block(const struct observer *o, void *engine) {
+    enum { IT_STATE = 0x0600FC00 };
+    uint32_t cpsr = read_register(o, engine, o->reg_cpsr);
+    if ((cpsr & IT_STATE) != 0) {
+        cpsr &= ~(uint32_t)IT_STATE;
+        o->reg_write(engine, o->reg_cpsr, &cpsr);
+    }
+}
+
 /* The kinds of access are those of the emulator: 16 read, 17 write. */
 void dnncc_on_access(void *engine, int kind, uint64_t address64, int size, int64_t value, void *user) {
     struct observer *o = user;
     const uint32_t address = (uint32_t)address64;
     const uint32_t last = address + (uint32_t)size;
     (void)value;
+    leave_it_block(o, engine);
     if ((address & (size >= 4 ? 3u : (uint32_t)size - 1u)) != 0) {
         note_unaligned(o, engine, address);
     }

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tvm_ffi import structural_walk
-
 from dnncc.errors import InternalError
+from tvm_ffi import structural_walk
 
 C_TYPES = {
     "int8": "int8_t",

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
 from tvm.ir import Range
 from tvm.sym import Analyzer
-
-from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
 
 _ALIGN = 4
 _BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
@@ -35,8 +34,8 @@ class CFunction:
     calls: frozenset[str]
 
     def render(self, name: str) -> str:
-        """The definition under a name."""
-        return f"static void {name}({', '.join(self.parameters)}) {{\n{self.body}}}\n"
+        """The definition under a name; not inlined, so that frames do not add up in one caller's stack."""
+        return f"DNNCC_NOINLINE static void {name}({', '.join(self.parameters)}) {{\n{self.body}}}\n"
 
 
 def emit_c(function: Any, inputs: int, constants: int) -> CFunction:
@@ -164,7 +163,11 @@ class _Printer:
         if kind == "IntImm" and (size == 1 or int(value) == 0):
             self._line(depth, f"memset({target}, {int(value) & 255}, {self._size(count)});")
             return True
-        if kind in ("TensorLoad", "BufferLoad") and len(value.indices) == 1 and str(value.ty.dtype) == str(store.value.ty.dtype):
+        if (
+            kind in ("TensorLoad", "BufferLoad")
+            and len(value.indices) == 1
+            and str(value.ty.dtype) == str(store.value.ty.dtype)
+        ):
             source = self._offset(value.indices[0], loop.loop_var)
             if source is None:
                 return False
@@ -174,7 +177,11 @@ class _Printer:
             function = "memmove" if self.expressions.may_overlap(store.buffer, origin) else "memcpy"
             self._line(depth, f"{function}({target}, {address}, {self._size(count)});")
             return True
-        if kind == "Call" and call_name(value) == "if_then_else" and not mentions(value.args[0], loop.loop_var):
+        if (
+            kind == "Call"
+            and call_name(value) == "if_then_else"
+            and not mentions(value.args[0], loop.loop_var)
+        ):
             mark = len(self.lines)
             self._line(depth, f"if ({self.expressions.print(value.args[0])}) {{")
             if self._transfer(store, start, value.args[1], loop, depth + 1):

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tvm import te, tirx
-
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array
+from tvm import te, tirx
 
 
 class ScalarConstant:
@@ -77,7 +76,9 @@ class Expressions:
         reshape: maps a tensor's shape to the one that the kernel works in (an elementwise epilogue may be flattened).
     """
 
-    def __init__(self, body: Graph, reshape: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None) -> None:
+    def __init__(
+        self, body: Graph, reshape: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
+    ) -> None:
         self.body = body
         self.operands = Operands()
         self._tensors: dict[Value, Any] = {}
@@ -94,7 +95,9 @@ class Expressions:
                 self._tensors[value] = ScalarConstant(value.data)
             else:
                 name = f"c{len(self.operands.constants)}"
-                self._tensors[value] = self.operands.constant(name, value.data.reshape(self._reshape(value.data.shape)))
+                self._tensors[value] = self.operands.constant(
+                    name, value.data.reshape(self._reshape(value.data.shape))
+                )
         return self._tensors[value]
 
     def __setitem__(self, value: Value, tensor: Any) -> None:
@@ -122,7 +125,7 @@ def split_at(body: Graph, anchor: Node) -> tuple[list[Node], list[Node]]:
     """The nodes that the anchor needs, and those that come after it or beside it (which may read its result)."""
     producers = body.producers()
     needed: set[Node] = set()
-    stack = [v for v in anchor.inputs]
+    stack = list(anchor.inputs)
     while stack:
         node = producers.get(stack.pop())
         if node is not None and node not in needed:

@@ -25,6 +25,7 @@ def _suffix(dtype: str) -> str:
 @cache
 def dot_2x2(words: int) -> str:
     """``acc[pixel, channel] += sum x[word, pixel, half, pair] * w[word, channel, half + 2 * pair]``."""
+
     @T.prim_func(s_tir=True)
     def desc(x: T.handle, w: T.handle, acc: T.handle) -> None:
         X = T.match_buffer(x, (words, 2, 2, 2), "int16", offset_factor=1)  # noqa: N806
@@ -134,7 +135,9 @@ def widen_2(words: int, dtype: str) -> str:
         with T.sblock("root"):
             T.reads(X[0 : words * 4])
             T.writes(Y[0:words, 0, 0:2, 0:2])
-            T.evaluate(T.call_extern("int32", function, T.address_of(Y[0, 0, 0, 0]), T.address_of(X[0]), words))
+            T.evaluate(
+                T.call_extern("int32", function, T.address_of(Y[0, 0, 0, 0]), T.address_of(X[0]), words)
+            )
 
     return _register(f"{function}_{words}", desc_words if words > 1 else desc_word, impl)
 
@@ -182,5 +185,3 @@ def depthwise_3x3(row: int, column: int, dtype: str) -> str:
             )
 
     return _register(f"{function}_{row}_{column}", desc, impl)
-
-

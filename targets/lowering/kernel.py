@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from dnncc.ir.types import Array
 
 
@@ -30,7 +29,7 @@ class Kernel:
 
 
 def overlap_distance(
-    reads_from: Sequence[int], writes_to: Sequence[int], input_bytes: int, buffered: bool
+    reads_from: Sequence[int] | Array, writes_to: Sequence[int] | Array, input_bytes: int, buffered: bool
 ) -> int:
     """The distance at which an output may be laid over an input without a byte being overwritten before it is read.
 
@@ -46,4 +45,4 @@ def overlap_distance(
     needed = np.minimum.accumulate(np.asarray(reads_from, np.int64)[::-1])[::-1]
     written = np.maximum.accumulate(np.asarray(writes_to, np.int64))
     gaps = written[:-1] - needed[1:] if buffered else written - needed
-    return max([-input_bytes, *gaps.tolist()])
+    return int(max(-input_bytes, *gaps.tolist())) if gaps.size else -input_bytes

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tvm import s_tir, te, tirx
-
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType
 from dnncc.targets.lowering.kernel import overlap_distance
+from tvm import s_tir, te, tirx
 
 BYTE_TYPES = (DType.I8, DType.U8)
 
@@ -45,7 +44,11 @@ def per_channel_constants(nodes: Sequence[Node]) -> bool:
             if not isinstance(value, Const):
                 if dims != shape:
                     return False
-            elif value.type.size != 1 and dims != shape and (dims[-1] != value.type.size or dims[-1] != shape[-1]):
+            elif (
+                value.type.size != 1
+                and dims != shape
+                and (dims[-1] != value.type.size or dims[-1] != shape[-1])
+            ):
                 return False
     return True
 

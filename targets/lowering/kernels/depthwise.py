@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tvm import te
-
 from dnncc.ir.graph import Graph, Node
 from dnncc.ir.types import Array
 from dnncc.ops.conv2d import Conv2d
@@ -26,6 +24,7 @@ from dnncc.targets.lowering.kernels.common import (
     tensorize_biased,
     zero,
 )
+from tvm import te
 
 
 def build(body: Graph, anchor: Node) -> Kernel | None:
@@ -37,7 +36,12 @@ def build(body: Graph, anchor: Node) -> Kernel | None:
     _, oh, ow, o = anchor.output.type.shape
     operands = constant_operands(anchor)
     before, after = split_at(body, anchor)
-    fits = op.groups == c == o and c % 4 == 0 and op.dilations == (1, 1) and anchor.inputs[1].type.shape[1:3] == (3, 3)
+    fits = (
+        op.groups == c == o
+        and c % 4 == 0
+        and op.dilations == (1, 1)
+        and anchor.inputs[1].type.shape[1:3] == (3, 3)
+    )
     if not fits or operands is None or before or not elementwise_epilogue(after, anchor.output, body):
         return None
     weights, bias = operands
@@ -62,7 +66,8 @@ def build(body: Graph, anchor: Node) -> Kernel | None:
 
     def tap_sum(m: Any, y: Any, p: Any, q: Any, k: Any) -> Any:
         return te.sum(
-            rows[m, y * sh + kh, p * sw + kw, q * 4 + k].astype("int32") * packed[q, kh, kw, k].astype("int32"),
+            rows[m, y * sh + kh, p * sw + kw, q * 4 + k].astype("int32")
+            * packed[q, kh, kw, k].astype("int32"),
             axis=[kh, kw],
         )
 

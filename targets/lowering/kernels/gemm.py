@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tvm import te
-
-from dnncc.ir.graph import Graph, Node, Value
+from dnncc.ir.graph import Graph, Node
 from dnncc.ir.types import Array
 from dnncc.ops.conv2d import Conv2d
 from dnncc.ops.linear import Linear
@@ -32,6 +30,7 @@ from dnncc.targets.lowering.kernels.common import (
     tensorize_biased,
     zero,
 )
+from tvm import te
 
 _MIN_PIXELS = 2
 
@@ -80,7 +79,9 @@ class _Shape:
 
 def build(body: Graph, anchor: Node) -> Kernel | None:
     """The strategy; None where the group is not a dense integer convolution or product over several pixels."""
-    if not isinstance(anchor.op, Conv2d | Linear) or (isinstance(anchor.op, Conv2d) and anchor.op.groups != 1):
+    if not isinstance(anchor.op, Conv2d | Linear) or (
+        isinstance(anchor.op, Conv2d) and anchor.op.groups != 1
+    ):
         return None
     operands = constant_operands(anchor)
     before, after = split_at(body, anchor)
@@ -112,12 +113,13 @@ def build(body: Graph, anchor: Node) -> Kernel | None:
             return None
         x = te.placeholder((shape.n, shape.h, shape.w * shape.c), anchor.inputs[0].type.dtype.numpy.name, "x")
         expressions[anchor.inputs[0]] = expressions.operands.inputs[anchor.inputs[0]] = x
-    packed = expressions.operands.constant("w", _pack(weights.reshape(shape.o, shape.kh, shape.kw, shape.c), shape))
+    packed = expressions.operands.constant(
+        "w", _pack(weights.reshape(shape.o, shape.kh, shape.kw, shape.c), shape)
+    )
     b = expressions.operands.constant("bias", padded_channels(bias, 0, 2))
     expressions[anchor.output] = _convolution(x, packed, b, shape, buffered=_needs_rows(shape, bool(before)))
     expressions.evaluate(after)
     function = expressions.prim_func([expressions[body.outputs[0]]])
-    out = expressions[body.outputs[0]]
     schedule = _schedule(function, shape, str(x.dtype))
     return Kernel(
         "gemm-2x2",
@@ -212,7 +214,9 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
     )
     return te.compute(
         (s.n, s.oh, s.ow, s.o),
-        lambda n, y, p, o: biased[n, y, te.indexdiv(p, 2), te.indexdiv(o, 2), te.indexmod(p, 2), te.indexmod(o, 2)],
+        lambda n, y, p, o: biased[
+            n, y, te.indexdiv(p, 2), te.indexdiv(o, 2), te.indexmod(p, 2), te.indexmod(o, 2)
+        ],
         name="conv",
     )
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tvm import te
-
 from dnncc.ir.graph import Graph, Node
 from dnncc.ops.conv2d import Conv2d
 from dnncc.ops.linear import Linear
@@ -25,6 +23,7 @@ from dnncc.targets.lowering.kernels.common import (
     tensorize_biased,
     zero,
 )
+from tvm import te
 
 
 def build(body: Graph, anchor: Node) -> Kernel | None:
@@ -33,7 +32,11 @@ def build(body: Graph, anchor: Node) -> Kernel | None:
         return None
     operands = constant_operands(anchor)
     _, after = split_at(body, anchor)
-    if operands is None or not elementwise_epilogue(after, anchor.output, body) or not per_channel_constants(after):
+    if (
+        operands is None
+        or not elementwise_epilogue(after, anchor.output, body)
+        or not per_channel_constants(after)
+    ):
         return None
     source = anchor.inputs[0]
     if any(source in node.inputs for node in after):
@@ -72,7 +75,13 @@ def _covers_input(anchor: Node) -> bool:
         return x.size == x.shape[-1]
     if isinstance(anchor.op, Conv2d):
         op = anchor.op
-        return w is not None and x.shape[1:] == w.shape[1:] and x.shape[0] == 1 and not any(op.pads) and op.groups == 1
+        return (
+            w is not None
+            and x.shape[1:] == w.shape[1:]
+            and x.shape[0] == 1
+            and not any(op.pads)
+            and op.groups == 1
+        )
     return False
 
 

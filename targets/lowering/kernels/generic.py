@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm import s_tir
-
 from dnncc.ir.graph import Graph, Node
 from dnncc.targets.lowering.group import Expressions
 from dnncc.targets.lowering.kernel import Kernel
+from tvm import s_tir
 
 _REDUCE = 2  # IterVar.CommReduce
 
@@ -55,5 +54,9 @@ def _overlaps(body: Graph) -> dict[tuple[int, int], int]:
     if len(body.outputs) != 1 or not all(n.op.elementwise for n in body.nodes):
         return {}
     out = body.outputs[0].type
-    same = [i for i, v in enumerate(body.inputs) if v.type.shape == out.shape and v.type.dtype.bytes >= out.dtype.bytes]
+    same = [
+        i
+        for i, v in enumerate(body.inputs)
+        if v.type.shape == out.shape and v.type.dtype.bytes >= out.dtype.bytes
+    ]
     return {(0, i): 0 for i in same}
