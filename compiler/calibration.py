@@ -89,9 +89,10 @@ def _where(source: str | Path | Mapping[str, Array]) -> str:
 
 def _read(path: Path) -> Samples:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise CalibrationError(f"{path} is a single array, not an .npz", help=_HELP)
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise CalibrationError(f"{path} is a single array, not an .npz", help=_HELP)
+        with archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise CalibrationError(f"{path} does not exist", help=_HELP) from error

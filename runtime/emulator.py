@@ -255,6 +255,12 @@ class Emulator:
         self._outputs = [port("output", entry) for entry in self.bundle.outputs]
 
     def _check_layout(self) -> None:
+        marked = max(self.firmware.marks.values(), default=0)
+        if marked > len(self.bundle.nodes):
+            raise MismatchError(
+                f"the code marks node {marked - 1} and the manifest has {len(self.bundle.nodes)} nodes",
+                help="compile the model again: the artifact was changed by hand",
+            )
         for pool, size in zip(self.bundle.pools, self.firmware.layout[2::2], strict=False):
             if size != pool.bytes:
                 raise MismatchError(

@@ -35,6 +35,11 @@ class Machine:
             sees those at the borders of regions, where the page is mapped and the region is not: enough to
             find every access outside.
 
+    Attributes:
+        code: the bytes of all code.
+        observer: counts and findings of the last call.
+        entry_sp: the stack pointer that the last call began with.
+
     Raises:
         ToolMissingError: unicorn is not installed.
     """
@@ -65,6 +70,7 @@ class Machine:
         self._writable = (firmware.statics, *regions)
         self._readable = (firmware.code, firmware.constants, firmware.library_constants, *constants)
         self._stack = stack
+        self.entry_sp = stack.end
         self._engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._engine.ctl_set_cpu_model(getattr(arm_const, core.emulator_model))
         self._map(firmware.code, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)

@@ -155,11 +155,11 @@ def firmware_flags(driver: Compiler, core: Core) -> tuple[str, ...]:
     sections = ("-ffunction-sections", "-fdata-sections", "-fomit-frame-pointer")
     tables = ("-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
     if driver.name == "zig":
-        # zig has no C library for bare metal: harness/string.h declares the three functions that artifacts
-        # may use.
-        own = (*core.zig_flags, "-isystem", str(HARNESS), *_quiet_sanitizer(driver))
+        # zig has no C library for bare metal: harness/string.h declares what artifacts may use. It also takes
+        # bare metal for freestanding, where a memcpy of four bytes is a call: -fhosted makes it a load again.
+        own = (*core.zig_flags, "-fhosted", "-isystem", str(HARNESS), *_quiet_sanitizer(driver))
     else:
-        own = core.gcc_flags
+        own = (*core.gcc_flags, "-idirafter", str(HARNESS))  # after newlib's, which may not be installed
     return (*own, *sections, *tables)
 
 

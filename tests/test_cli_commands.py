@@ -44,7 +44,9 @@ def test_compile(digits: Example, tmp_path: Path) -> None:
     pools = {pool["name"]: pool for pool in memory["pools"]}
     assert pools["ram"] == {"name": "ram", "used": memory["arena_bytes"], "capacity": 131072}
     assert pools["flash"] == {"name": "flash", "used": memory["weights_bytes"], "capacity": 1048576}
-    assert plan["peak_bytes"] == memory["arena_bytes"] >= memory["lower_bound_bytes"] == plan["bound_bytes"] > 0
+    assert (
+        plan["peak_bytes"] == memory["arena_bytes"] >= memory["lower_bound_bytes"] == plan["bound_bytes"] > 0
+    )
     assert plan["status"] in ("optimal", "feasible")
     assert document["accumulators"]["proven"] is True
     assert document["seconds"] > 0
@@ -136,7 +138,15 @@ def test_validate_options_that_do_not_go_together(artifact: Path, digits: Exampl
 
 def test_bench_on_the_host(artifact: Path) -> None:
     document = dnncc("bench", artifact, "--on", "host", "--json").document
-    keys = ("on", "instructions", "cycles_estimated", "milliseconds", "flash_bytes", "ram_bytes", "stack_bytes")
+    keys = (
+        "on",
+        "instructions",
+        "cycles_estimated",
+        "milliseconds",
+        "flash_bytes",
+        "ram_bytes",
+        "stack_bytes",
+    )
     assert set(keys) <= set(document)
     assert document["milliseconds"] > 0
     assert document["instructions"] is None

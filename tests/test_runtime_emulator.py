@@ -356,6 +356,46 @@ def test_a_header_that_disagrees_with_the_manifest(tmp_path: Path) -> None:
         Emulator(bundle)
 
 
+def test_code_that_marks_more_nodes_than_the_manifest_has(tmp_path: Path) -> None:
+    bundle = write_artifact(tmp_path, "NET_NODE_BEGIN(1); out[0] = in[0]; NET_NODE_END(1);", nodes=["only"])
+    with pytest.raises(MismatchError, match="marks node 1 and the manifest has 1 nodes"):
+        Emulator(bundle, profile=True)
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4"])
+def test_the_harness_copies_and_fills_like_the_c_library(tmp_path: Path, core: str) -> None:
+    """Every alignment of both ends, overlapping both ways, sizes around the words and blocks of the loops."""
+    size = 96
+    body = f"""uint8_t *a = net->arena;
+    memcpy(a, data, {size}u);
+    if (how[0] == 0) memcpy(a + how[1], a + how[2], how[3]);
+    if (how[0] == 1) memmove(a + how[1], a + how[2], how[3]);
+    if (how[0] == 2) memset(a + how[1], how[2], how[3]);
+    for (int i = 0; i < {size}; i++) out[i] = a[i];"""
+    bundle = write_artifact(
+        tmp_path,
+        body,
+        inputs=[("data", "u8", (size,)), ("how", "u8", (4,))],
+        outputs=[("out", "u8", (size,))],
+        pools=[("ram", size)],
+    )
+    emulator = Emulator(bundle, core, check_alignment=core == "cortex-m0plus")
+    data = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)
+    cases = [
+        (how, to, start, count)
+        for how, span in ((0, 48), (1, 3))
+        for to, start in ((span, 0), (span + 1, 1), (span + 1, 0), (0, span), (1, span), (4, 0), (0, 4))
+        for count in (0, 1, 3, 4, 5, 15, 16, 17, 35, 44)
+        if how == 1 or abs(to - start) >= count
+    ]
+    cases += [(2, to, 200, count) for to in (0, 1, 2, 3) for count in (0, 1, 2, 3, 4, 15, 16, 40)]
+    for how, to, start, count in cases:
+        expected = data.copy()
+        expected[to : to + count] = start if how == 2 else data[start : start + count]
+        measured = emulator.run([data, np.array([how, to, start, count], np.uint8)])
+        assert np.array_equal(measured.outputs[0], expected), (how, to, start, count)
+
+
 def test_wrong_inputs_and_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     emulator = Emulator(write_artifact(tmp_path))
     with pytest.raises(UsageError, match="int8"):

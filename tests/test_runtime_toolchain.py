@@ -138,3 +138,10 @@ def test_a_folder_that_is_no_artifact(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(UsageError, match="not valid JSON"):
         Bundle.open(tmp_path)
+
+
+@pytest.mark.parametrize("core", [core for core in CORES if CORES[core].unaligned])
+def test_a_small_copy_is_no_call(tmp_path: Path, core: str) -> None:
+    bundle = write_artifact(tmp_path, "uint32_t word; memcpy(&word, in + 1, 4); memcpy(out, &word, 4);")
+    firmware = read_firmware(compile_firmware(bundle, core), "net_run")
+    assert firmware.symbols.names.count("memcpy") == 0

@@ -190,7 +190,7 @@ def _numbers(data: ReportData) -> str:
     verdict = "<strong>Some sums are not proven to fit 32 bits.</strong>"
     if all(s.proven for s in data.sums):
         verdict = (
-            "Whatever the input, no 32-bit sum can overflow: the table gives the exact worst case of each."
+            "Whatever the input, no 32-bit sum can overflow: the table gives the worst case of each."
         )
     return _fill(
         "integers.html",

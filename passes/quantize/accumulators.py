@@ -34,8 +34,7 @@ class Accumulator:
 
 
 def accumulator_intervals(graph: Graph) -> list[Accumulator]:
-    """One row per node with an i32 result or an inner sum, bodies of fused nodes included, in execution
-    order.
+    """One row per node with an i32 result or an inner sum, in execution order, fused bodies included.
 
     Inputs are taken to be anything that their element type holds.
     """

@@ -19,9 +19,8 @@ def correct_biases(
 ) -> None:
     """Shift each bias by the mean error of its sum against the float graph, in place, layer by layer.
 
-    The samples go through the integer graph side by side: when a layer's error is measured, all layers before
-        it
-    have been corrected.
+    The samples go through the integer graph side by side: when a layer's error is measured, all layers
+    before it have been corrected.
 
     Args:
         graph: the integer graph.

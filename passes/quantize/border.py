@@ -1,6 +1,4 @@
-"""Between the floats that people have and the integers at a quantized graph's border, with the operators' own
-rounding.
-"""
+"""Between floats and the integers at a quantized graph's border, with the operators' own rounding."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ from dnncc.passes.quantize.calibrate import Samples, arguments
 
 
 def to_integers(x: Array, type: TensorType) -> Array:
-    """Float32 ``x`` of any shape as the integers of an input of this type; floats stay as they are for an f32
-    input.
-    """
+    """Float32 ``x`` of any shape as the integers of an input of this type; as it is for an f32 input."""
     if type.dtype.is_float:
         return x.astype(type.dtype.numpy, copy=False)
     (y,) = Quantize(type.dtype, type.scale, _zero_point(type)).reference(x)

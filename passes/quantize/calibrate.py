@@ -15,9 +15,7 @@ from dnncc.passes.quantize.input_grid import lattice_step
 from dnncc.passes.quantize.plan import Plan
 
 Samples = Mapping[str, Array]
-"""One array per graph input, by name; the first axis counts samples, the rest is the input's shape without
-its batch.
-"""
+"""One array per graph input, by name: [samples, *the input's shape without its batch axis]."""
 
 SUMS = ("conv2d", "linear")
 """Operators whose biases can be corrected."""

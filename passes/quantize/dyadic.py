@@ -1,6 +1,4 @@
-"""Real ratios as dyadic numbers ``multiplier / 2^shift`` (HAWQ-V3, section 3.1), and the interval of what
-they give.
-"""
+"""Real ratios as dyadic numbers ``multiplier / 2^shift`` (HAWQ-V3, section 3.1), and what they give."""
 
 from __future__ import annotations
 
@@ -19,13 +17,10 @@ WORD_SHIFT = 32
 """The upper word of a 64-bit product: one rounding multiply (SMMULR) on a Cortex-M4."""
 
 SIGNIFICANT_BITS = 16
-"""With a shift of 32 the largest multiplier has at least this many bits: its relative error is below 2^-16.
-"""
+"""With a shift of 32 the largest multiplier has at least this many bits: a relative error below 2^-16."""
 
 NARROW_BITS = 22
-"""Multipliers of 8-bit operands stay below 2^22: |x * m| + rounding < 2^31, one 32-bit multiply on every
-core.
-"""
+"""Multipliers of 8-bit operands stay below 2^22: |x * m| + rounding < 2^31, a 32-bit multiply on any core."""
 
 
 @dataclass(frozen=True)
@@ -98,20 +93,14 @@ def _exact(ratio: Array) -> Dyadic | None:
 
 def _round(ratio: Array, shift: int) -> Dyadic:
     scaled = np.rint(np.ldexp(ratio, shift))
-    if np.any(scaled == 2.0**31):
+    if np.any(np.abs(scaled) >= 2.0**31) and shift:
         # Rounding carried into the 32nd bit: one bit less.
-        return (
-            _round(ratio, shift - 1)
-            if shift
-            else Dyadic(np.minimum(scaled, 2.0**31 - 1).astype(np.int32), shift)
-        )
+        return _round(ratio, shift - 1)
     return Dyadic(scaled.astype(np.int32), shift)
 
 
 def requantized(op: Requantize, multiplier: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """The interval of ``op``'s output for inputs in ``[low, high]`` (int64, per channel or scalar): it is
-    monotone.
-    """
+    """The interval of ``op``'s output for inputs in ``[low, high]`` (int64, per channel or scalar)."""
     m = multiplier.astype(np.int64)
     rounding = (1 << op.shift) >> 1
     ends = [(np.asarray(end, np.int64) * m + rounding) >> op.shift for end in (low, high)]

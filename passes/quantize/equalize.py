@@ -23,8 +23,8 @@ LARGEST_SCALE = 1e4
 class Equalize(Pass):
     """Scale each channel between two layers so that both layers' weights have the same range in it.
 
-    For ``w2 * relu(w1 * x + b1)`` with ranges ``r1`` (rows of w1) and ``r2`` (columns of w2): ``s =
-    sqrt(r1*r2) / r2``, ``w1 / s``, ``b1 / s``, ``w2 * s``. The network computes the same.
+    For ``w2 * relu(w1 * x + b1)`` with ranges ``r1`` (rows of w1) and ``r2`` (columns of w2):
+    ``s = sqrt(r1*r2) / r2``, ``w1 / s``, ``b1 / s``, ``w2 * s``. The network computes the same.
     """
 
     name: ClassVar[str] = "equalize"
@@ -52,9 +52,7 @@ def equalize(graph: Graph) -> bool:
 
 
 def _pairs(graph: Graph) -> list[_Pair]:
-    """Layers with constant weights where all that reads the first is, through homogeneous operators, the
-    second.
-    """
+    """Layers where all that reads the first one is, through homogeneous operators, the second one."""
     uses, outputs = graph.uses(), set(graph.outputs)
     found = []
     for first in graph.find("conv2d", "linear"):

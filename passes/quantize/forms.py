@@ -17,15 +17,10 @@ from dnncc.passes.quantize.context import Grid, QuantizeContext, zero_point_of
 from dnncc.passes.quantize.plan import clamp_of
 
 FINE_BITS = (4, 8)
-"""The grid of a sum is 2^4 to 2^8 times finer than that of its result: rounding to it costs 1/32 of a step at
-most.
-"""
+"""The grid of a sum is 2^4 to 2^8 times finer than its result's: rounding to it costs at most 1/32 of a step."""
 
 STORED_BITS = 5
 """The same where an operand is stored as an i16, which then holds 4 times the range of an 8-bit result."""
-
-FINER = 0.5
-"""A clamp that leaves so small a range requantizes its operand."""
 
 FINER = 0.5
 """A clamp that leaves a range this much smaller requantizes its operand."""

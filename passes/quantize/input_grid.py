@@ -25,8 +25,7 @@ _MOVING = ("reshape", "transpose", "slice", "pad")
 
 
 def lattice_step(data: Array) -> float | None:
-    """The step of which all of ``data`` are (nearly) integer multiples, if they take at most 256 values; else
-    None.
+    """The step of which all of ``data`` are integer multiples, if they span at most 256 of them; else None.
 
     Pixels, and features that another tool quantized before, are such data; their own step represents them
     exactly, while any other step adds a rounding error as large as theirs.

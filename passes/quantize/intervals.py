@@ -1,6 +1,4 @@
-"""Interval analysis of integer graphs: which values can occur, whatever the input (A2Q, Colbert et al.,
-section 3).
-"""
+"""Interval analysis of integer graphs: which values can occur at all (A2Q, Colbert et al., section 3)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ def lower(graph: Graph, statistics: Statistics, options: QuantizeOptions) -> Qua
         context.bind(node.output, integer)
     outputs: list[Value] = []
     for value in graph.outputs:
-        outputs.append(_output(context, value, inputs, outputs))
+        earlier = [o for o, f in zip(outputs, graph.outputs, strict=False) if f is not value]
+        outputs.append(_output(context, value, [*inputs, *earlier]))
     border = [*zip(inputs, graph.inputs, strict=True), *zip(outputs, graph.outputs, strict=True)]
     _name_after_floats(context, border)
     graph.inputs, graph.outputs, graph.nodes = inputs, outputs, context.nodes
@@ -80,19 +81,14 @@ def _input(context: QuantizeContext, value: Value) -> Value:
     return x
 
 
-def _output(context: QuantizeContext, value: Value, inputs: list[Value], outputs: list[Value]) -> Value:
+def _output(context: QuantizeContext, value: Value, taken: list[Value]) -> Value:
     integer = context.signed(value)
     source = context.plan.producers.get(value)
-    repeated = integer in inputs or any(
-        integer is other and value is not earlier
-        for other, earlier in zip(outputs, context.graph.outputs, strict=False)
-    )
-    if repeated and source is not None and not isinstance(integer, Const):
-        # Two outputs of one value, or an input that comes out again under another name, need a copy each.
+    if integer in taken and source is not None:
+        # What is an input or an output under another name already needs a copy under this one.
+        scale, zero_point = integer.type.scale, zero_point_of(integer)
         copy = Reshape(integer.type.shape)
-        integer = context.emit(
-            copy, [integer], source.name, integer.type.scale, zero_point=zero_point_of(integer)
-        )
+        integer = context.emit(copy, [integer], source.name, scale, zero_point=zero_point)
     if context.options.io == "float32" and not isinstance(integer, Const):
         node = context.graph.make(Dequantize(integer.type.scale), [integer], value.name)
         context.nodes.append(node)
@@ -101,9 +97,7 @@ def _output(context: QuantizeContext, value: Value, inputs: list[Value], outputs
 
 
 def _name_after_floats(context: QuantizeContext, border: list[tuple[Value, Value]]) -> None:
-    """Give each integer value the name of the last float value that it stands for; inputs and outputs come
-    first.
-    """
+    """Give each integer value the name of the last float value that it stands for, the border's first."""
     taken: set[str] = set()
     named: set[Value] = set()
     for integer, source in [*border, *((i, f) for f, i in reversed(context.integers.items()))]:

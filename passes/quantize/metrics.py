@@ -68,8 +68,7 @@ class _Sums:
 def layer_errors(float_graph: Graph, integer_graph: Graph, samples: Samples) -> list[LayerError]:
     """The error of every value that both graphs have under one name, in the float graph's order.
 
-    Values are compared as reals: integers times their per-tensor scale. Sums without such a scale are left
-        out.
+    Values are compared as reals: integers times their per-tensor scale. Sums without one are left out.
     """
     comparable = {v.name: v for v in integer_graph.values() if _comparable(v)}
     sums: dict[str, _Sums] = {}

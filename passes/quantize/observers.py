@@ -36,7 +36,9 @@ def percentile(histogram: Histogram, lo: int, hi: int) -> float:
         return 0.0 if kept.size == 0 else float(kept[-1] + 1) * histogram.width
 
     low = 0.0 if lo == 0 else bound(0) / -lo
-    return _positive(min(max(bound(1) / hi, low), min_max(histogram, lo, hi)))
+    largest = min_max(histogram, lo, hi)
+    # So few elements may differ from zero that all of them could be clipped.
+    return min(max(bound(1) / hi, low) or largest, largest)
 
 
 def mean_squared_error(histogram: Histogram, lo: int, hi: int) -> float:
@@ -58,8 +60,7 @@ def mean_squared_error(histogram: Histogram, lo: int, hi: int) -> float:
 
 
 def entropy(histogram: Histogram, lo: int, hi: int) -> float:
-    """The clipping threshold with the least Kullback-Leibler divergence (Migacz, "8-bit inference with
-    TensorRT").
+    """The threshold with the least Kullback-Leibler divergence (Migacz, "8-bit inference with TensorRT").
 
     Works on magnitudes: of the positive side for an unsigned grid, of both sides together for a signed one.
     """
@@ -79,9 +80,7 @@ def entropy(histogram: Histogram, lo: int, hi: int) -> float:
 
 
 def _divergence(counts: Array, bins: int, levels: int) -> float:
-    """KL(P || Q): P the first ``bins`` bins with what lies above them added to the last, Q those bins on
-    ``levels`` levels.
-    """
+    """KL(P || Q) of the first ``bins`` bins: P with what lies above in the last, Q on ``levels`` levels."""
     p = counts[:bins].astype(np.float64)
     edges = np.arange(levels) * bins // levels
     present = (p > 0).astype(np.float64)
@@ -97,9 +96,7 @@ def _divergence(counts: Array, bins: int, levels: int) -> float:
 
 
 def _signed(histogram: Histogram, lo: int) -> tuple[Array, Array]:
-    """The centres of the filled bins with their sign, and their counts; without the negative side if ``lo``
-    is 0.
-    """
+    """The centres of the filled bins with their sign, and their counts; positive ones only if ``lo`` is 0."""
     centres = histogram.centres()
     rows = [(1, 1.0)] if lo == 0 else [(0, -1.0), (1, 1.0)]
     filled = [(row, sign, np.flatnonzero(histogram.counts[row])) for row, sign in rows]

@@ -1,5 +1,4 @@
-"""Which grid each value of a float graph gets, from the graph's structure alone; scales come from
-calibration.
+"""Which values of a float graph share a grid, from the graph's structure alone.
 
 A value is stored on the grid of the *end* of its chain: the last value that follows from it through
 single-use operators that neither mix nor rescale elements (activations, max pooling, padding, layout,

@@ -6,10 +6,11 @@ from dataclasses import InitVar, dataclass, replace
 from typing import ClassVar
 
 from dnncc.calibration import synthetic_samples
-from dnncc.errors import UsageError
+from dnncc.errors import Culprit, QuantizationError, UsageError
 from dnncc.ir.graph import Graph
 from dnncc.passes.base import Pass
 from dnncc.passes.pipeline import Pipeline
+from dnncc.passes.quantize.accumulators import accumulator_intervals
 from dnncc.passes.quantize.bias_correction import correct_biases
 from dnncc.passes.quantize.border import integer_arguments
 from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Samples, calibrate
@@ -89,3 +90,7 @@ def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> None:
             integer_arguments(graph, samples, i) for i in range(min(statistics.count, CORRECTION_SAMPLES))
         ]
         correct_biases(graph, inputs, context.correctable, statistics.means)
+    unproven = [row for row in accumulator_intervals(graph) if not row.proven]
+    if unproven:
+        culprits = [Culprit(r.node, r.op, f"could reach [{r.low}, {r.high}]") for r in unproven]
+        raise QuantizationError(f"'{graph.name}' has accumulators that could overflow 32 bits", culprits)

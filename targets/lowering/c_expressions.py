@@ -33,7 +33,7 @@ _CALLS = {
     "bitwise_or": ("|", 5),
     "bitwise_xor": ("^", 6),
 }
-_FLOAT_FUNCTIONS = ("exp", "sqrt", "fabs", "floor", "ceil")
+_FLOAT_FUNCTIONS = ("exp", "sqrt")
 _ATOM, _UNARY, _TERNARY = 14, 13, 2
 
 
