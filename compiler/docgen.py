@@ -1,21 +1,16 @@
-"""The pages of the documentation that follow from the code: ``python -m dnncc.docgen [--check] [FOLDER]``.
-
-What an ONNX operator's importer accepts is read off its source: the attributes it asks for, the operands it
-wants as constants, and the forms that it refuses.
-"""
+"""The pages of the documentation that follow from the code: ``python -m dnncc.docgen [--check] [FOLDER]``."""
 
 from __future__ import annotations
 
 import argparse
-import ast
 import inspect
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from dnncc.docgen_importers import import_facts
 from dnncc.errors import OutputError, catalog
 from dnncc.frontends.onnx import OLDEST_OPSET, supported_op_types
 from dnncc.frontends.onnx_registry import ONNX_OPS
@@ -23,84 +18,6 @@ from dnncc.ir.literals import format_literal
 from dnncc.ops.base import Op, load_all
 
 _NOTE = "<!-- Written by `python -m dnncc.docgen`: change the code, not this page. -->\n\n"
-_ATTRIBUTE_METHODS = ("int", "ints", "float", "floats", "string", "tensor", "has")
-_CONSTANT_METHODS = ("array", "optional_array")
-
-
-@dataclass
-class ImportFacts:
-    """What the source of an importer says about one ONNX operator.
-
-    Attributes:
-        ops: operators of the IR that it makes.
-        attributes: those that it looks at.
-        constants: operands, counted from 0, that must be known at compile time.
-        refused: the forms that it refuses, as in the error message, "…" for what varies.
-    """
-
-    ops: dict[str, None] = field(default_factory=dict)
-    attributes: dict[str, None] = field(default_factory=dict)
-    constants: set[int] = field(default_factory=set)
-    refused: dict[str, None] = field(default_factory=dict)
-
-    @property
-    def quantizes(self) -> bool:
-        """Whether everything that it makes has an integer form."""
-        return all(load_all()[name].to_integer is not Op.to_integer for name in self.ops)
-
-
-def import_facts(function: Callable[..., Any]) -> ImportFacts:
-    """Read an import function and the functions of dnncc that it calls."""
-    facts = ImportFacts()
-    seen: set[Any] = set()
-
-    def visit(function: Callable[..., Any]) -> None:
-        if function in seen:
-            return
-        seen.add(function)
-        scope = inspect.getclosurevars(function).globals
-        for call in _calls(function):
-            if isinstance(call.func, ast.Attribute):
-                _method(call.func.attr, call, facts)
-            elif isinstance(call.func, ast.Name):
-                target = scope.get(call.func.id)
-                if inspect.isclass(target) and issubclass(target, Op):
-                    facts.ops[target.name] = None
-                elif inspect.isfunction(target) and target.__module__.startswith("dnncc."):
-                    if call.args and isinstance(call.args[0], ast.Name) and call.args[0].id == "node":
-                        facts.attributes.update(dict.fromkeys(_strings(call.args)))
-                    visit(target)
-
-    visit(function)
-    return facts
-
-
-def _calls(function: Callable[..., Any]) -> Iterator[ast.Call]:
-    """Every call in a function, in the order of the source."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    calls = [n for n in ast.walk(tree.body[0]) if isinstance(n, ast.Call)]
-    decorators = {d for n in tree.body if isinstance(n, ast.FunctionDef) for d in n.decorator_list}
-    return iter(sorted((c for c in calls if c not in decorators), key=lambda c: (c.lineno, c.col_offset)))
-
-
-def _method(name: str, call: ast.Call, facts: ImportFacts) -> None:
-    first = call.args[0] if call.args else None
-    if name in _ATTRIBUTE_METHODS:
-        facts.attributes.update(dict.fromkeys(_strings(call.args[:1])))
-    elif name in _CONSTANT_METHODS and isinstance(first, ast.Constant) and isinstance(first.value, int):
-        facts.constants.add(first.value)
-    elif name == "unsupported" and first is not None:
-        facts.refused[_text(first)] = None
-
-
-def _strings(nodes: Sequence[ast.expr]) -> list[str]:
-    return [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-
-
-def _text(node: ast.expr) -> str:
-    if isinstance(node, ast.JoinedStr):
-        return "".join(v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
-    return node.value if isinstance(node, ast.Constant) else "…"
 
 
 def operators_page() -> str:
@@ -109,12 +26,12 @@ def operators_page() -> str:
     facts = {name: import_facts(ONNX_OPS[name]) for name in supported_op_types()}
     users: dict[str, list[str]] = {}
     for name, fact in facts.items():
-        for op in fact.ops:
+        for op in fact.ops or fact.moves:
             users.setdefault(op, []).append(name)
     onnx = [
         (
             name,
-            ", ".join(f"`{op}`" for op in fact.ops) or "nothing: it folds",
+            fact.result,
             "yes" if fact.quantizes else "no",
             ", ".join(f"`{a}`" for a in fact.attributes) or "–",
             ", ".join(map(str, sorted(fact.constants))) or "–",
@@ -148,10 +65,10 @@ _OPERATORS = """\
 dnncc reads {count} ONNX operators, opset {opset} and up. `dnncc inspect MODEL` lists everything in a model that is not
 supported, at once.
 
-- **becomes**: operators of the IR, see below. Views and transposes that cancel cost nothing.
+- **becomes**: operators of the IR, see below; "a constant" where everything is calculated while the model is read.
 - **int8**: whether it can be computed in integers. What cannot still compiles with `--dtype float32`.
-- **attributes**: those that are looked at. Any other attribute is an error, so that nothing the model says is
-  overlooked.
+- **attributes**: those that are looked at. Any other attribute that could matter is an error, so that nothing the
+  model says is overlooked.
 - **constant operands**: inputs, counted from 0, that must be known when the model is compiled.
 - **refused**: forms that are reported as unsupported; … stands for what varies.
 
@@ -176,9 +93,9 @@ def errors_page() -> str:
 
 
 _ERRORS = """\
-Every failure has a code, one message that names all offending nodes, and a way out. `dnncc explain CODE` prints what is
-written here. With `--json` the same is under `error`: `code`, `message`, `nodes`, `help`. Status 0 is success; 130 means
-interrupted.
+Every failure has a code, one message that names all offending nodes, and a way out. `dnncc explain CODE` prints
+what is written here. With `--json` the same is under `error`: `code`, `message`, `nodes`, `help`. Status 0 is
+success.
 
 """
 
@@ -202,7 +119,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the pages, or with ``--check`` return 1 if any is not current."""
     parser = argparse.ArgumentParser(prog="python -m dnncc.docgen", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("docs"))
-    parser.add_argument("--check", action="store_true", help="write nothing; status 1 if a page is not current")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; status 1 if a page is not current"
+    )
     arguments = parser.parse_args(argv)
     stale = 0
     for name, make in PAGES.items():

@@ -107,11 +107,14 @@ def inspect(
 
     inputs = {v.name: v.type for v in graph.inputs}
     outputs = {v.name: v.type for v in graph.outputs}
+    quantized = any(t.dtype.is_integer for t in inputs.values())
     Pipeline.parse("simplify").run(graph)
-    error = _unsupported(graph, dtype)
+    error = _unsupported(graph, to_be_quantized=dtype == "int8" and not quantized)
     Pipeline.parse(PIPELINE).run(graph)
     element = DType.I8 if dtype == "int8" else DType.F32
-    plan = _plan(graph, element)
+    if not quantized:
+        _set_elements(graph, element)
+    plan = make_plan(graph, {node: KernelNeeds(0, {}) for node in graph.nodes})
     constants = {id(c.data): c for node in graph.nodes for c in _constants(node)}.values()
     return Inspection(
         name=graph.name,
@@ -129,9 +132,9 @@ def inspect(
     )
 
 
-def _unsupported(graph: Graph, dtype: str) -> DnnccError | None:
-    """Why the simplified float graph cannot be compiled to this type, with every node."""
-    if dtype == "int8":
+def _unsupported(graph: Graph, to_be_quantized: bool) -> DnnccError | None:
+    """Why the simplified graph cannot be compiled, with every node."""
+    if to_be_quantized:
         from dnncc.passes.quantize.lower import check_supported
 
         try:
@@ -147,11 +150,11 @@ def _unsupported(graph: Graph, dtype: str) -> DnnccError | None:
     return UnsupportedError(f"'{graph.name}' cannot be compiled", culprits) if culprits else None
 
 
-def _plan(graph: Graph, element: DType) -> Plan:
+def _set_elements(graph: Graph, element: DType) -> None:
+    """Let every value between kernels have this element type: for planning, not for running."""
     for value in graph.values():
         if not isinstance(value, Const):
             value.type = value.type.with_dtype(element)
-    return make_plan(graph, {node: KernelNeeds(0, {}) for node in graph.nodes})
 
 
 def _estimates(plan: Plan) -> tuple[NodeEstimate, ...]:

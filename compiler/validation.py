@@ -165,11 +165,13 @@ def _is_exact(graph: Graph) -> bool:
 
 
 def _differs(got: Array, expected: Array, tolerance: float) -> Array:
+    wrong: Array
     if tolerance == 0.0:
-        return got != expected
+        wrong = got != expected
+        return wrong
     finite = np.abs(expected[np.isfinite(expected)])
     limit = tolerance * max(float(finite.max(initial=0.0)), 1e-6)
-    wrong: Array = ~np.isclose(got, expected, rtol=0.0, atol=limit, equal_nan=True)
+    wrong = ~np.isclose(got, expected, rtol=0.0, atol=limit, equal_nan=True)
     return wrong
 
 

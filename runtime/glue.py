@@ -40,8 +40,9 @@ int dnncc_glue_run(void *const *pools, void *const *io) {{
 
 
 def selftest_source(bundle: Bundle) -> str:
-    """``dnncc_glue_selftest(pools)``, which calls the artifact's self-test: the number of wrong bytes."""
+    """``dnncc_glue_selftest(pools)``: the number of wrong bytes, or -1 if the network reports an error."""
     return f"""#include "{bundle.header}"
+int {bundle.name}_selftest(const {bundle.name}_t *net);
 int dnncc_glue_selftest(void *const *pools);
 int dnncc_glue_selftest(void *const *pools) {{
     {bundle.name}_t net = {{0}};

@@ -130,7 +130,7 @@ class HostModel:
         return 1e3 * statistics.median(times)
 
     def selftest(self) -> int:
-        """Runs the artifact's own self-test: the number of bytes that are wrong."""
+        """Runs the artifact's own self-test: the number of wrong bytes, or -1 if the network reports an error."""
         library: Any = ctypes.CDLL(str(compile_host(self.bundle, self._compiler, self._opt, selftest=True)))
         garbage = np.random.default_rng(self._runs)
         for buffer in self._pools:

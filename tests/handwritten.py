@@ -60,7 +60,6 @@ def write_artifact(
 {sizes}
 typedef struct {{ {struct} }} net_t;
 int net_run({parameters});
-int net_selftest(const net_t *net);
 #endif
 """,
     )
@@ -83,7 +82,10 @@ int net_run({parameters}) {{
     _write(folder / "net_weights.c", f'#include "net.h"\nextern const int8_t net_w[16];\n{weights}\n')
     _write(
         folder / "net_selftest.c",
-        f'#include "net.h"\nint net_selftest(const net_t *net) {{ (void)net; {selftest} }}\n',
+        f"""#include "net.h"
+int net_selftest(const net_t *net);
+int net_selftest(const net_t *net) {{ (void)net; {selftest} }}
+""",
     )
     manifest = {
         "schema": 1,

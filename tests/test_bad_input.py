@@ -15,6 +15,7 @@ import pytest
 from commandline import dnncc, failure
 from conftest import Example
 from dnncc.ir.types import Array
+from dnncc.npz import write_npz
 from onnx import helper
 from onnx_models import floats, model
 
@@ -215,7 +216,7 @@ SHAPE = (5, 1, 8, 8)
 def test_samples_that_do_not_fit(
     arrays: dict[str, Array], expected: list[str], tmp_path: Path, digits: Example
 ) -> None:
-    np.savez(tmp_path / "x.npz", **arrays)  # type: ignore[arg-type]
+    write_npz(tmp_path / "x.npz", arrays)
     path = Path(shutil.copy(digits.model, tmp_path))
     error = refused(1, "E0106", path, "--calibrate", tmp_path / "x.npz")
     assert names(error) == expected
@@ -370,7 +371,7 @@ def test_names_that_are_no_c_identifiers(tmp_path: Path) -> None:
     validated = dnncc("validate", folder, "--on", "host", "--json")
     assert validated.status == 0, validated.err
     assert validated.document["match"] is True
-    np.savez(tmp_path / "x.npz", **{values[0]: floats(3, 8)})
+    write_npz(tmp_path / "x.npz", {values[0]: floats(3, 8)})
     assert (
         dnncc("run", folder, "--on", "host", "--input", tmp_path / "x.npz", "-o", tmp_path / "y.npz").status
         == 0

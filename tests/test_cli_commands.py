@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,14 @@ def test_validate_options_that_do_not_go_together(artifact: Path, digits: Exampl
     assert "the data have 100" in error["message"]
 
 
+def test_missing_tools(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "unicorn", None)
+    error = failure(5, "E0501", "validate", artifact, "--on", "emulator")
+    assert "dnncc[emulate]" in error["help"]
+    monkeypatch.setenv("PATH", "")
+    failure(5, "E0501", "bench", artifact, "--on", "qemu")
+
+
 def test_bench_on_the_host(artifact: Path) -> None:
     document = dnncc("bench", artifact, "--on", "host", "--json").document
     keys = (
@@ -219,6 +228,15 @@ def test_inspect(digits: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "3,072 of 131,072 bytes" in shown
     assert all(node["name"] in shown for node in document["nodes"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_a_quantized_graph(artifact: Path, digits: Example) -> None:
+    integers, floats = (dnncc("inspect", model, "--json").document for model in (artifact, digits.model))
+    assert integers["supported"] is True
+    assert [integers[key] for key in ("macs", "peak_bytes")] == [
+        floats[key] for key in ("macs", "peak_bytes")
+    ]
+    assert integers["inputs"][0]["dtype"] == "i8"
 
 
 GRAPH = """graph g(%x: f32[1,4]) {

@@ -154,16 +154,16 @@ def test_wrong_configs(tmp_path: Path) -> None:
     assert "expected one argument" in failure(2, "E0201", "compile", "m", "--config")["message"]
 
 
-def test_a_bug_leaves_a_file_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_leaves_a_file_and_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def bug() -> None:
         raise RuntimeError("some surprise")
 
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("dnncc.cli.explain.catalog", bug)
     error = failure(70, "E7001", "explain", "E0101")
     assert "RuntimeError: some surprise" in error["message"]
     path = next(Path(word) for word in error["help"].split() if "dnncc-crash-" in word)
     text = path.read_text(encoding="utf-8")
-    path.unlink()
     assert "Traceback" in text
     assert "in bug" in text
     assert "command: dnncc explain E0101 --json\n" in text

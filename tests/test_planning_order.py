@@ -224,11 +224,13 @@ def test_views_hold_their_storage_and_shift_the_distance() -> None:
     tensors = (Tensor(0), Tensor(12), Tensor(6, 1, 6), Tensor(8))
     operators = (Operator((0,), (1,)), Operator((2,), (3,), overlaps=(Overlap(3, 2, 0),)))
     assert order.solve(OrderProblem(tensors, operators, (3,))).peak == 12
-    # Concatenation in place: the parts live in the whole from the first one on.
+
+
+def test_concatenation_in_place_holds_the_whole_from_the_first_part_on() -> None:
     tensors = (Tensor(0), Tensor(12), Tensor(6, 1), Tensor(6, 1, 6))
     operators = (Operator((0,), (2,)), Operator((0,), (3,), workspace=1), Operator((2, 3), (1,)))
-    solution = order.solve(OrderProblem(tensors, operators, (1,)))
-    assert order.loads(OrderProblem(tensors, operators, (1,)), solution.order) == [12, 13, 12]
+    problem = OrderProblem(tensors, operators, (1,))
+    assert order.loads(problem, order.solve(problem).order) == [12, 13, 12]
 
 
 T = Tensor

@@ -66,6 +66,7 @@ def test_the_selftest_reports_what_it_finds(tmp_path: Path, model: str) -> None:
     counts = "static int8_t calls; static volatile int32_t start = 4; calls++; return calls + start;"
     assert Qemu(write_artifact(tmp_path / "a"), model).selftest() == 0
     assert Qemu(write_artifact(tmp_path / "b", selftest=counts), model).selftest() == 5
+    assert Qemu(write_artifact(tmp_path / "c", selftest="return -1;"), model).selftest() == -1
 
 
 @both

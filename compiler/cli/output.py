@@ -99,7 +99,7 @@ def _cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:,.3g}"
+        return f"{value:,.2f}"
     return f"{value:,}" if isinstance(value, int) else " ".join(str(value).split())
 
 

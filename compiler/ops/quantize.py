@@ -36,7 +36,8 @@ class Quantize(Op):
 
     @property
     def inverse(self) -> np.float32:
-        return np.float32(1.0 / self.scale)
+        with np.errstate(over="ignore"):
+            return np.float32(1.0 / self.scale)
 
     @property
     def _ends(self) -> tuple[int, int]:

@@ -2,6 +2,9 @@
 #include "net.h"
 #include "semihosting.h"
 
+/* In net_selftest.c: the number of output bytes that are wrong, or -1 if net_run returned an error. */
+int net_selftest(const net_t *net);
+
 /* Words, so that the arena is aligned to NET_ARENA_ALIGN; one more, as C has no empty arrays. */
 static uint32_t arena[NET_ARENA_SIZE / sizeof(uint32_t) + 1];
 

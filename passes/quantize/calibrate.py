@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from dnncc.errors import CalibrationError
+from dnncc.errors import CalibrationError, Culprit
 from dnncc.interpreter import interpret
 from dnncc.ir.graph import Graph, Node, Value
 from dnncc.ir.types import Array
@@ -71,14 +71,17 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
     count = sample_count(samples)
     corrected = min(count, CORRECTION_SAMPLES)
 
+    def count_elements(value: Value, array: Array, name: str) -> None:
+        if value in histograms:
+            try:
+                histograms[value].add(array)
+            except ValueError as error:
+                culprit = Culprit(name, reason=f"{error} on sample {index}")
+                raise CalibrationError("the float network leaves the range of float32", [culprit]) from error
+
     def observe(node: Node, results: Sequence[Array]) -> None:
         for value, array in zip(node.outputs, results, strict=True):
-            if value in histograms:
-                histograms[value].add(array)
-                if not np.isfinite(histograms[value].largest):
-                    raise CalibrationError(
-                        f"node '{node.name}' gives a value that is not finite on a calibration sample"
-                    )
+            count_elements(value, array, node.name)
             if node.op.name in SUMS and index < corrected:
                 total = array.reshape(-1, array.shape[-1]).mean(axis=0, dtype=np.float64)
                 sums[value] = sums[value] + total if value in sums else total
@@ -86,7 +89,7 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
     for index in range(count):
         inputs = arguments(graph, samples, index)
         for value, array in zip(graph.inputs, inputs, strict=True):
-            histograms[value].add(array)
+            count_elements(value, array, value.name)
         interpret(graph, inputs, observe)
     means = {v: total / corrected for v, total in sums.items()}
     steps = {v: lattice_step(np.asarray(samples[v.name])[:count]) for v in graph.inputs}

@@ -50,11 +50,13 @@ class Histogram:
         return (np.arange(BINS) + 0.5) * self.width
 
     def add(self, array: Array) -> None:
-        """Count the elements of ``array`` (finite floats of any shape)."""
+        """Count the elements of ``array`` (floats of any shape); ValueError if one is not finite."""
         if array.size == 0:
             return
         flat = np.ascontiguousarray(array).reshape(-1)
         low, high = float(flat.min()), float(flat.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("NaN or infinite values")
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
         largest = max(high, -low)
         if largest == 0.0:

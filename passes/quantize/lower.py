@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from dnncc.errors import Culprit, QuantizationError
 from dnncc.ir.graph import Const, Graph, Value
 from dnncc.ir.types import DType, TensorType
@@ -46,7 +47,7 @@ def lower(graph: Graph, statistics: Statistics, options: QuantizeOptions) -> Qua
 
 
 def check_supported(graph: Graph) -> None:
-    """QuantizationError with every operator that has no integer form, and every input that is not f32."""
+    """QuantizationError with every operator without an integer form, every input and constant that has none."""
     culprits = [_unsupported(n.name, n.op) for n in graph.nodes if type(n.op).to_integer is Op.to_integer]
     culprits += [
         Culprit(n.name, n.op.name, "has several outputs") for n in graph.nodes if len(n.outputs) != 1
@@ -55,6 +56,12 @@ def check_supported(graph: Graph) -> None:
         Culprit(f"%{v.name}", reason=f"is {v.type}; only f32 inputs are quantized")
         for v in graph.inputs
         if v.type.dtype is not DType.F32
+    ]
+    culprits += [
+        Culprit(n.name, n.op.name, f"its constant %{v.name} is not finite")
+        for n in graph.nodes
+        for v in n.inputs
+        if isinstance(v, Const) and v.type.dtype.is_float and not np.isfinite(v.data).all()
     ]
     if culprits:
         raise QuantizationError(

@@ -120,7 +120,7 @@ def build(body: Graph, anchor: Node) -> Kernel | None:
     expressions[anchor.output] = _convolution(x, packed, b, shape, buffered=_needs_rows(shape, bool(before)))
     expressions.evaluate(after)
     function = expressions.prim_func([expressions[body.outputs[0]]])
-    schedule = _schedule(function, shape, str(x.dtype))
+    schedule = _schedule(function, shape, str(x.dtype), planar=bool(before))
     return Kernel(
         "gemm-2x2",
         schedule,
@@ -172,15 +172,15 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
         width = (s.w + left + right + s.slack + sw * s.odd) * s.c
 
         def row_element(n: Any, i: Any, j: Any) -> Any:
-            inside = []
-            if top or bottom:
-                inside += [i >= top, i < s.h + top]
-            inside += [j >= left * s.c] if left else []
-            inside += [j < (s.w + left) * s.c] if right or s.slack or s.odd else []
+            inside = [i >= top, i < s.h + top] if top or bottom else []
+            beyond = right or s.slack or s.odd
             if len(x.shape) == 3:
+                inside += [j >= left * s.c] if left else []
+                inside += [j < (s.w + left) * s.c] if beyond else []
                 return select(inside, x[n, i - top, j - left * s.c], zero(x.dtype))
-            pixel = j if s.c == 1 else te.indexdiv(j, s.c)
-            channel = 0 if s.c == 1 else te.indexmod(j, s.c)
+            pixel, channel = (j, 0) if s.c == 1 else (te.indexdiv(j, s.c), te.indexmod(j, s.c))
+            inside += [pixel >= left] if left else []
+            inside += [pixel < s.w + left] if beyond else []
             return select(inside, x[n, i - top, pixel - left, channel], zero(x.dtype))
 
         rows = te.compute((s.n, s.h + top + bottom, width), row_element, name="rows")
@@ -221,7 +221,7 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
     )
 
 
-def _schedule(function: Any, s: _Shape, dtype: str) -> Any:
+def _schedule(function: Any, s: _Shape, dtype: str, planar: bool) -> Any:
     sch, output = start_schedule(function, ("rows", "pairs", "sums", "biased"))
     _, y, p, o = sch.get_loops(output)
     p_outer, p_inner = sch.split(p, [None, 2])
@@ -237,7 +237,12 @@ def _schedule(function: Any, s: _Shape, dtype: str) -> Any:
             sch.compute_at(rows, p_outer, preserve_unit_loops=True)
         else:
             sch.compute_at(rows, y, preserve_unit_loops=True)
-            sch.annotate(sch.get_loops(rows)[-1], "pragma_loop_partition_hint", 1)
+            along = sch.get_loops(rows)[-1]
+            if planar and s.c > 1:
+                # The source is stored channel by channel: walk it in its own order.
+                along, channel = sch.split(along, [None, s.c])
+                sch.reorder(channel, along)
+            sch.annotate(along, "pragma_loop_partition_hint", 1)
     sch.unroll(p_inner)
     sch.unroll(o_inner)
     sch.set_scope(sums, 0, "local")
