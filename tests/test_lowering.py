@@ -13,23 +13,23 @@ from kernel_harness import Kernel, conv, linear, residual
 
 SAME = (1, 1, 1, 1)
 CASES: dict[str, tuple[str, Graph]] = {
-    "pointwise": ("gemm-2x2", conv((5, 5, 64), 64, 1)),
-    "pointwise, no size a multiple of anything": ("gemm-2x2", conv((5, 5, 6), 7, 1)),
-    "pointwise, one input channel": ("gemm-2x2", conv((4, 3, 1), 3, 1)),
-    "pointwise, strided": ("gemm-2x2", conv((7, 7, 8), 8, 1, 2)),
-    "first layer, three channels": ("gemm-2x2", conv((5, 7, 3), 8, 3, 2, (0, 0, 1, 1))),
+    "pointwise": ("gemm", conv((5, 5, 64), 64, 1)),
+    "pointwise, no size a multiple of anything": ("gemm", conv((5, 5, 6), 7, 1)),
+    "pointwise, one input channel": ("gemm", conv((4, 3, 1), 3, 1)),
+    "pointwise, strided": ("gemm", conv((7, 7, 8), 8, 1, 2)),
+    "first layer, three channels": ("gemm", conv((5, 7, 3), 8, 3, 2, (0, 0, 1, 1))),
     "kernel 10x4 on one channel": (
-        "gemm-2x2",
+        "gemm",
         conv((49, 10, 1), 8, (10, 4), 2, (4, 1, 5, 1), dtype=DType.I8),
     ),
-    "dilated, signed": ("gemm-2x2", conv((9, 7, 4), 6, 3, 1, (2, 2, 2, 2), 2, dtype=DType.I8, out=DType.I8)),
-    "no padding": ("gemm-2x2", conv((7, 5, 8), 8, 3)),
-    "narrow multipliers": ("gemm-2x2", conv((4, 4, 8), 8, 3, 1, SAME, narrow=True)),
+    "dilated, signed": ("gemm", conv((9, 7, 4), 6, 3, 1, (2, 2, 2, 2), 2, dtype=DType.I8, out=DType.I8)),
+    "no padding": ("gemm", conv((7, 5, 8), 8, 3)),
+    "narrow multipliers": ("gemm", conv((4, 4, 8), 8, 3, 1, SAME, narrow=True)),
     "kernel as large as the input": ("gemv-1x4", conv((3, 3, 8), 10, 3)),
     "vector times matrix": ("gemv-1x4", linear(1, 64, 12)),
     "vector times matrix, odd": ("gemv-1x4", linear(1, 30, 5, DType.U8)),
-    "few rows": ("gemm-2x2", linear(3, 30, 5)),
-    "rows": ("gemm-2x2", linear(4, 64, 12, DType.U8)),
+    "few rows": ("gemm", linear(3, 30, 5)),
+    "rows": ("gemm", linear(4, 64, 12, DType.U8)),
     "depthwise": ("depthwise-3x3", conv((6, 6, 8), 8, 3, 1, SAME, groups=8)),
     "depthwise, strided, signed": (
         "depthwise-3x3",
@@ -39,8 +39,8 @@ CASES: dict[str, tuple[str, Graph]] = {
     "depthwise, odd channels": ("generic", conv((7, 7, 6), 6, 3, 1, SAME, groups=6)),
     "depthwise 5x5": ("generic", conv((6, 6, 4), 4, 5, 1, (2, 2, 2, 2), groups=4)),
     "grouped": ("generic", conv((6, 6, 8), 4, 3, 1, SAME, groups=2)),
-    "residual": ("gemm-2x2", residual((6, 6, 8), 8, 3, SAME)),
-    "residual, pointwise, odd": ("gemm-2x2", residual((5, 5, 8), 9, 1, (0, 0, 0, 0))),
+    "residual": ("gemm", residual((6, 6, 8), 8, 3, SAME)),
+    "residual, pointwise, odd": ("gemm", residual((5, 5, 8), 9, 1, (0, 0, 0, 0))),
     "residual on its own input": ("generic", residual((5, 5, 8), 8, 3, SAME, same=True)),
 }
 
@@ -49,7 +49,7 @@ CASES: dict[str, tuple[str, Graph]] = {
 def test_kernel_gives_the_interpreters_bits(case: str, tmp_path: Path) -> None:
     strategy, graph = CASES[case]
     kernel = Kernel(graph, tmp_path)
-    assert kernel.code.strategy == strategy
+    assert kernel.code.strategy.startswith(strategy)
     kernel.check()
 
 

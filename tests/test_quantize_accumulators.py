@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from dnncc.interpreter import interpret
-from dnncc.ir.graph import Const, Graph, Value
+from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.add import Add
 from dnncc.ops.conv2d import Conv2d
@@ -132,12 +134,11 @@ def test_bounds_hold_on_a_quantized_network_for_any_bytes() -> None:
     rng = np.random.default_rng(0)
     extremes: dict[str, tuple[int, int]] = {}
 
-    def observe(node: object, results: object) -> None:
-        array: Array = results[0]  # type: ignore[index]
+    def observe(node: Node, results: Sequence[Array]) -> None:
+        (array,) = results
         if array.dtype == np.int32:
-            key = node.outputs[0].name  # type: ignore[attr-defined]
-            low, high = extremes.get(key, (0, 0))
-            extremes[key] = min(low, int(array.min())), max(high, int(array.max()))
+            low, high = extremes.get(node.output.name, (0, 0))
+            extremes[node.output.name] = min(low, int(array.min())), max(high, int(array.max()))
 
     for _ in range(200):
         x = np.where(rng.random((1, 6, 6, 3)) < 0.5, -128, 127).astype(np.int8)

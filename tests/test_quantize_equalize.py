@@ -70,10 +70,9 @@ def test_ranges_of_both_sides_become_equal() -> None:
 
 def test_equalization_makes_uneven_layers_quantize_well() -> None:
     net, y = depthwise_net()
-    options = {"weights": 8, "bias_correction": False}
     errors = {}
     for on in (False, True):
-        q = net.quantized(y, options=QuantizeOptions(equalize=on, **options))  # type: ignore[arg-type]
+        q = net.quantized(y, options=QuantizeOptions(equalize=on, bias_correction=False))
         errors[on] = layer_errors(net.graph, q, net.samples)[-1].sqnr
     assert errors[True] > errors[False] + 3
 

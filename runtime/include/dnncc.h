@@ -135,66 +135,57 @@ static inline int32_t dnncc_floormod(int32_t a, int32_t b) { return a - dnncc_fl
 
 /* -- activations to 16-bit pairs ----------------------------------------------------------------------------------- */
 
-/* Widen 4 * words bytes to 16 bits, four at a time in the order 0 2 1 3, each group 16 bytes (two pixels) apart:
- * the order in which SXTB16 and SXTB16 ROR #8 give the weights. dst is aligned. */
-DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_widen2_u8(int16_t *dst, const uint8_t *src, int32_t words) {
-    for (; words > 0; --words, src += 4, dst += 8) {
+/* Widen 4 * words bytes of one pixel of a tile to 16 bits. Of each four bytes 0 and 2 become one word of dst, 1 and 3
+ * another one `pixels` words later, the order in which SXTB16 and SXTB16 ROR #8 give the weights. dst is aligned. */
 #if DNNCC_DSP
-        uint32_t x, a, b;
-        memcpy(&x, src, 4);
-        __asm__("uxtb16 %0, %1" : "=r"(a) : "r"(x));
-        __asm__("uxtb16 %0, %1, ror #8" : "=r"(b) : "r"(x));
-        memcpy(dst, &a, 4);
-        memcpy(dst + 2, &b, 4);
-#else
-        dst[0] = src[0];
-        dst[1] = src[2];
-        dst[2] = src[1];
-        dst[3] = src[3];
-#endif
+#define DNNCC_WIDEN(name, type, widen)                                                                                 \
+    DNNCC_UNUSED DNNCC_NOINLINE static void name(int16_t *dst, const type *src, int32_t words, int32_t pixels) {       \
+        for (; words > 0; --words, src += 4, dst += 4 * pixels) {                                                      \
+            uint32_t x, a, b;                                                                                          \
+            memcpy(&x, src, 4);                                                                                        \
+            __asm__(widen " %0, %1" : "=r"(a) : "r"(x));                                                               \
+            __asm__(widen " %0, %1, ror #8" : "=r"(b) : "r"(x));                                                       \
+            memcpy(dst, &a, 4);                                                                                        \
+            memcpy(dst + 2 * pixels, &b, 4);                                                                           \
+        }                                                                                                              \
     }
-}
-
-DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_widen2_i8(int16_t *dst, const int8_t *src, int32_t words) {
-    for (; words > 0; --words, src += 4, dst += 8) {
-#if DNNCC_DSP
-        uint32_t x, a, b;
-        memcpy(&x, src, 4);
-        __asm__("sxtb16 %0, %1" : "=r"(a) : "r"(x));
-        __asm__("sxtb16 %0, %1, ror #8" : "=r"(b) : "r"(x));
-        memcpy(dst, &a, 4);
-        memcpy(dst + 2, &b, 4);
 #else
-        dst[0] = src[0];
-        dst[1] = src[2];
-        dst[2] = src[1];
-        dst[3] = src[3];
-#endif
+#define DNNCC_WIDEN(name, type, widen)                                                                                 \
+    DNNCC_UNUSED DNNCC_NOINLINE static void name(int16_t *dst, const type *src, int32_t words, int32_t pixels) {       \
+        for (; words > 0; --words, src += 4, dst += 4 * pixels) {                                                      \
+            dst[0] = src[0];                                                                                           \
+            dst[1] = src[2];                                                                                           \
+            dst[2 * pixels] = src[1];                                                                                  \
+            dst[2 * pixels + 1] = src[3];                                                                              \
+        }                                                                                                              \
     }
-}
+#endif
+DNNCC_WIDEN(dnncc_widen_u8, uint8_t, "uxtb16")
+DNNCC_WIDEN(dnncc_widen_i8, int8_t, "sxtb16")
+#undef DNNCC_WIDEN
 
 /* -- matrix kernels ------------------------------------------------------------------------------------------------ */
 
-/* Two pixels times two channels: acc[2 * p + c] += sum over k of x[p][k] * w[c][k], k < 4 * words.
- * x: widened pairs [words][pixel][4], aligned; w: bytes [words][channel][4], aligned; acc: 4 sums, aligned. */
-DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNCC_UNUSED,
-                                const int8_t *w DNNCC_UNUSED, int32_t words DNNCC_UNUSED) {
+/* A tile of pixels times two channels: acc[2 * p + c] += sum over k of x[p][k] * w[c][k], k < 4 * words.
+ * x: widened, [words][half][pixel][2], aligned; w: bytes [words][channel][4], aligned; acc: aligned. */
 #if DNNCC_DSP
 #define DNNCC_STEP                                                                                                     \
     "ldmia r2!, {r8, r9}\n"                                                                                            \
     "ldmia r1!, {r10, r11, r12, lr}\n"                                                                                 \
     "sxtb16 r0, r8\n"                                                                                                  \
     "smlad r4, r0, r10, r4\n"                                                                                          \
-    "smlad r6, r0, r12, r6\n"                                                                                          \
+    "smlad r6, r0, r11, r6\n"                                                                                          \
     "sxtb16 r0, r8, ror #8\n"                                                                                          \
-    "smlad r4, r0, r11, r4\n"                                                                                          \
+    "smlad r4, r0, r12, r4\n"                                                                                          \
     "smlad r6, r0, lr, r6\n"                                                                                           \
     "sxtb16 r0, r9\n"                                                                                                  \
     "smlad r5, r0, r10, r5\n"                                                                                          \
-    "smlad r7, r0, r12, r7\n"                                                                                          \
+    "smlad r7, r0, r11, r7\n"                                                                                          \
     "sxtb16 r0, r9, ror #8\n"                                                                                          \
-    "smlad r5, r0, r11, r5\n"                                                                                          \
+    "smlad r5, r0, r12, r5\n"                                                                                          \
     "smlad r7, r0, lr, r7\n"
+DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNCC_UNUSED,
+                                const int8_t *w DNNCC_UNUSED, int32_t words DNNCC_UNUSED) {
     __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"
                      "ldmia r0, {r4, r5, r6, r7}\n"
                      "subs r3, r3, #4\n"
@@ -209,29 +200,62 @@ DNNCC_KERNEL void dnncc_dot_2x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNC
                      "4:\n"
                      "pop {r0}\n"
                      "stmia r0!, {r4, r5, r6, r7}\n"
-                     "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::: "memory");
-#undef DNNCC_STEP
-#else
-    int32_t a00 = acc[0], a01 = acc[1], a10 = acc[2], a11 = acc[3];
-    for (; words > 0; --words, x += 8, w += 8) {
-        int32_t h, j;
-        for (h = 0; h < 2; ++h) {
-            for (j = 0; j < 2; ++j) {
-                const int32_t w0 = w[h + 2 * j], w1 = w[4 + h + 2 * j];
-                const int32_t x0 = x[2 * h + j], x1 = x[4 + 2 * h + j];
-                a00 += x0 * w0;
-                a01 += x0 * w1;
-                a10 += x1 * w0;
-                a11 += x1 * w1;
-            }
-        }
-    }
-    acc[0] = a00;
-    acc[1] = a01;
-    acc[2] = a10;
-    acc[3] = a11;
-#endif
+                     "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::
+                         : "memory");
 }
+#undef DNNCC_STEP
+
+/* Half a step: the words of three pixels, the weights' bytes 0 and 2, or 1 and 3. */
+#define DNNCC_HALF(ror)                                                                                                \
+    "ldmia r1!, {r10, r11, r12}\n"                                                                                     \
+    "sxtb16 r0, r3" ror "\n"                                                                                           \
+    "smlad r4, r0, r10, r4\n"                                                                                          \
+    "smlad r6, r0, r11, r6\n"                                                                                          \
+    "smlad r8, r0, r12, r8\n"                                                                                          \
+    "sxtb16 r0, lr" ror "\n"                                                                                           \
+    "smlad r5, r0, r10, r5\n"                                                                                          \
+    "smlad r7, r0, r11, r7\n"                                                                                          \
+    "smlad r9, r0, r12, r9\n"
+#define DNNCC_STEP "ldmia r2!, {r3, lr}\n" DNNCC_HALF("") DNNCC_HALF(", ror #8")
+/* The sums take six registers, so the count lives on the stack. */
+#define DNNCC_COUNT(n) "ldr r0, [sp, #4]\nsubs r0, r0, #" n "\nstr r0, [sp, #4]\n"
+DNNCC_KERNEL void dnncc_dot_3x2(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNCC_UNUSED,
+                                const int8_t *w DNNCC_UNUSED, int32_t words DNNCC_UNUSED) {
+    __asm__ volatile("push {r0, r3, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"
+                     "ldmia r0, {r4, r5, r6, r7, r8, r9}\n" DNNCC_COUNT("4") "blt 2f\n"
+                     "1:\n" DNNCC_STEP DNNCC_STEP DNNCC_STEP DNNCC_STEP DNNCC_COUNT("4") "bge 1b\n"
+                     "2:\n"
+                     "adds r0, r0, #4\n"
+                     "str r0, [sp, #4]\n"
+                     "beq 4f\n"
+                     "3:\n" DNNCC_STEP DNNCC_COUNT("1") "bne 3b\n"
+                     "4:\n"
+                     "pop {r0, r3}\n"
+                     "stmia r0!, {r4, r5, r6, r7, r8, r9}\n"
+                     "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::
+                         : "memory");
+}
+#undef DNNCC_COUNT
+#undef DNNCC_STEP
+#undef DNNCC_HALF
+#else
+#define DNNCC_DOT(name, pixels)                                                                                        \
+    DNNCC_KERNEL void name(int32_t *acc, const int16_t *x, const int8_t *w, int32_t words) {                           \
+        for (; words > 0; --words, x += 4 * (pixels), w += 8) {                                                        \
+            int32_t p, k;                                                                                              \
+            for (p = 0; p < (pixels); ++p) {                                                                           \
+                for (k = 0; k < 4; ++k) {                                                                              \
+                    const int32_t v = x[(k % 2) * 2 * (pixels) + 2 * p + k / 2];                                       \
+                    acc[2 * p] += v * w[k];                                                                            \
+                    acc[2 * p + 1] += v * w[4 + k];                                                                    \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+DNNCC_DOT(dnncc_dot_2x2, 2)
+DNNCC_DOT(dnncc_dot_3x2, 3)
+#undef DNNCC_DOT
+#endif
 
 /* One vector times four rows: acc[r] += sum over k of x[k] * w[r][k], k < 4 * words. w: bytes [words][row][4], aligned. */
 #if DNNCC_DSP

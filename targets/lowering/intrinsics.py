@@ -23,36 +23,37 @@ def _suffix(dtype: str) -> str:
 
 
 @cache
-def dot_2x2(words: int) -> str:
-    """``acc[pixel, channel] += sum x[word, pixel, half, pair] * w[word, channel, half + 2 * pair]``."""
+def dot(pixels: int, words: int) -> str:
+    """``acc[pixel, channel] += sum x[word, half, pixel, pair] * w[word, channel, half + 2 * pair]``."""
+    function = f"dnncc_dot_{pixels}x2"
 
     @T.prim_func(s_tir=True)
     def desc(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (words, 2, 2, 2), "int16", offset_factor=1)  # noqa: N806
+        X = T.match_buffer(x, (words, 2, pixels, 2), "int16", offset_factor=1)  # noqa: N806
         W = T.match_buffer(w, (words, 2, 4), "int8", offset_factor=1)  # noqa: N806
-        A = T.match_buffer(acc, (2, 2), "int32", offset_factor=1, scope="local")  # noqa: N806
+        A = T.match_buffer(acc, (pixels, 2), "int32", offset_factor=1, scope="local")  # noqa: N806
         with T.sblock("root"):
-            T.reads(A[0:2, 0:2], X[0:words, 0:2, 0:2, 0:2], W[0:words, 0:2, 0:4])
-            T.writes(A[0:2, 0:2])
-            for p, c, g, h, j in T.grid(2, 2, words, 2, 2):
+            T.reads(A[0:pixels, 0:2], X[0:words, 0:2, 0:pixels, 0:2], W[0:words, 0:2, 0:4])
+            T.writes(A[0:pixels, 0:2])
+            for p, c, g, h, j in T.grid(pixels, 2, words, 2, 2):
                 with T.sblock("dot"):
                     vp, vc, vg, vh, vj = T.axis.remap("SSRRR", [p, c, g, h, j])
-                    A[vp, vc] = A[vp, vc] + T.Cast("int32", X[vg, vp, vh, vj]) * T.Cast(
+                    A[vp, vc] = A[vp, vc] + T.Cast("int32", X[vg, vh, vp, vj]) * T.Cast(
                         "int32", W[vg, vc, vj * 2 + vh]
                     )
 
     @T.prim_func(s_tir=True)
     def impl(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (words, 2, 2, 2), "int16", offset_factor=1)  # noqa: N806
+        X = T.match_buffer(x, (words, 2, pixels, 2), "int16", offset_factor=1)  # noqa: N806
         W = T.match_buffer(w, (words, 2, 4), "int8", offset_factor=1)  # noqa: N806
-        A = T.match_buffer(acc, (2, 2), "int32", offset_factor=1, scope="local")  # noqa: N806
+        A = T.match_buffer(acc, (pixels, 2), "int32", offset_factor=1, scope="local")  # noqa: N806
         with T.sblock("root"):
-            T.reads(A[0:2, 0:2], X[0:words, 0:2, 0:2, 0:2], W[0:words, 0:2, 0:4])
-            T.writes(A[0:2, 0:2])
+            T.reads(A[0:pixels, 0:2], X[0:words, 0:2, 0:pixels, 0:2], W[0:words, 0:2, 0:4])
+            T.writes(A[0:pixels, 0:2])
             T.evaluate(
                 T.call_extern(
                     "int32",
-                    "dnncc_dot_2x2",
+                    function,
                     T.address_of(A[0, 0]),
                     T.address_of(X[0, 0, 0, 0]),
                     T.address_of(W[0, 0, 0]),
@@ -60,7 +61,7 @@ def dot_2x2(words: int) -> str:
                 )
             )
 
-    return _register(f"dnncc_dot_2x2_{words}", desc, impl)
+    return _register(f"{function}_{words}", desc, impl)
 
 
 @cache
@@ -99,47 +100,47 @@ def dot_1x4(words: int, dtype: str) -> str:
 
 
 @cache
-def widen_2(words: int, dtype: str) -> str:
-    """``pairs[word, half, pair] = x[4 * word + half + 2 * pair]`` in 16 bits; the words of two pixels interleave."""
-    function = f"dnncc_widen2_{_suffix(dtype)}"
+def widen(pixels: int, words: int, dtype: str) -> str:
+    """``pairs[word, half, pair] = x[4 * word + half + 2 * pair]`` in 16 bits, for one pixel of a tile."""
+    function = f"dnncc_widen_{_suffix(dtype)}"
 
     @T.prim_func(s_tir=True)
     def desc_words(x: T.handle, y: T.handle) -> None:
         X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)  # noqa: N806
-        Y = T.match_buffer(y, (words, 1, 2, 2), "int16", offset_factor=1, strides=[8, 4, 2, 1])  # noqa: N806
+        Y = T.match_buffer(y, (words, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1])  # noqa: N806
         with T.sblock("root"):
             T.reads(X[0 : words * 4])
-            T.writes(Y[0:words, 0, 0:2, 0:2])
+            T.writes(Y[0:words, 0:2, 0, 0:2])
             for g, h, j in T.grid(words, 2, 2):
                 with T.sblock("widen"):
                     vg, vh, vj = T.axis.remap("SSS", [g, h, j])
-                    Y[vg, 0, vh, vj] = T.Cast("int16", X[vg * 4 + vj * 2 + vh])
+                    Y[vg, vh, 0, vj] = T.Cast("int16", X[vg * 4 + vj * 2 + vh])
 
     # A loop of one iteration is no loop to the matcher.
     @T.prim_func(s_tir=True)
     def desc_word(x: T.handle, y: T.handle) -> None:
         X = T.match_buffer(x, (4,), dtype, offset_factor=1)  # noqa: N806
-        Y = T.match_buffer(y, (1, 1, 2, 2), "int16", offset_factor=1, strides=[8, 4, 2, 1])  # noqa: N806
+        Y = T.match_buffer(y, (1, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1])  # noqa: N806
         with T.sblock("root"):
             T.reads(X[0:4])
-            T.writes(Y[0, 0, 0:2, 0:2])
+            T.writes(Y[0, 0:2, 0, 0:2])
             for h, j in T.grid(2, 2):
                 with T.sblock("widen"):
                     vh, vj = T.axis.remap("SS", [h, j])
-                    Y[0, 0, vh, vj] = T.Cast("int16", X[vj * 2 + vh])
+                    Y[0, vh, 0, vj] = T.Cast("int16", X[vj * 2 + vh])
 
     @T.prim_func(s_tir=True)
     def impl(x: T.handle, y: T.handle) -> None:
         X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)  # noqa: N806
-        Y = T.match_buffer(y, (words, 1, 2, 2), "int16", offset_factor=1, strides=[8, 4, 2, 1])  # noqa: N806
+        Y = T.match_buffer(y, (words, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1])  # noqa: N806
         with T.sblock("root"):
             T.reads(X[0 : words * 4])
-            T.writes(Y[0:words, 0, 0:2, 0:2])
+            T.writes(Y[0:words, 0:2, 0, 0:2])
             T.evaluate(
-                T.call_extern("int32", function, T.address_of(Y[0, 0, 0, 0]), T.address_of(X[0]), words)
+                T.call_extern("int32", function, T.address_of(Y[0, 0, 0, 0]), T.address_of(X[0]), words, pixels)
             )
 
-    return _register(f"{function}_{words}", desc_words if words > 1 else desc_word, impl)
+    return _register(f"{function}_{words}x{pixels}", desc_words if words > 1 else desc_word, impl)
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Convolutions and matrix products over many pixels: two pixels times two channels at a time.
+"""Convolutions and matrix products over many pixels: a tile of two or three pixels times two channels at a time.
 
-The activations of two pixels are widened once into interleaved 16-bit pairs (a few hundred bytes of scratch) and
-meet the packed byte weights of two output channels in ``dnncc_dot_2x2``. Padded or oddly sized inputs are first
+The activations of a tile are widened once into interleaved 16-bit pairs (a few hundred bytes of scratch) and meet
+the packed byte weights of two output channels in ``dnncc_dot_2x2`` or ``dnncc_dot_3x2``. Padded or oddly sized inputs are first
 copied row by row into a padded window of rows, so that no tap tests a border.
 """
 
@@ -16,7 +16,7 @@ from dnncc.ir.types import Array
 from dnncc.ops.conv2d import Conv2d
 from dnncc.ops.linear import Linear
 from dnncc.targets.lowering.group import Expressions, split_at
-from dnncc.targets.lowering.intrinsics import dot_2x2, widen_2
+from dnncc.targets.lowering.intrinsics import dot, widen
 from dnncc.targets.lowering.kernel import Kernel, overlap_distance
 from dnncc.targets.lowering.kernels.common import (
     constant_operands,
@@ -33,6 +33,7 @@ from dnncc.targets.lowering.kernels.common import (
 from tvm import te
 
 _MIN_PIXELS = 2
+_STEP = {2: 14.5, 3: 19.75}  # instructions of one word of a tile, loop included
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,19 @@ class _Shape:
         return -(-(4 * self.words - self.run) // self.c)
 
     @property
-    def odd(self) -> bool:
-        return self.ow % 2 == 1
+    def tile(self) -> int:
+        """Pixels at a time: three share a weight's unpacking, two fit a short row better (instructions per word)."""
+        return min((3, 2), key=lambda pixels: -(-self.ow // pixels) * _STEP[pixels])
+
+    @property
+    def tiles(self) -> int:
+        """Tiles per row."""
+        return -(-self.ow // self.tile)
+
+    @property
+    def surplus(self) -> int:
+        """Pixels of a row's last tile that are computed and not stored."""
+        return self.tiles * self.tile - self.ow
 
 
 def build(body: Graph, anchor: Node) -> Kernel | None:
@@ -122,7 +134,7 @@ def build(body: Graph, anchor: Node) -> Kernel | None:
     function = expressions.prim_func([expressions[body.outputs[0]]])
     schedule = _schedule(function, shape, str(x.dtype), planar=bool(before))
     return Kernel(
-        "gemm-2x2",
+        f"gemm-{shape.tile}x2",
         schedule,
         tuple(data for _, data in expressions.operands.constants),
         _overlaps(body, anchor, shape, bool(before)),
@@ -168,12 +180,12 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
     top, left, bottom, right = s.pads
     (sh, sw), (dh, dw) = s.strides, s.dilations
     if buffered:
-        # Beyond the padding: what filled-up runs read, and the second pixel of the last pair of an odd row.
-        width = (s.w + left + right + s.slack + sw * s.odd) * s.c
+        # Beyond the padding: what filled-up runs read, and the surplus pixels of the last tile.
+        width = (s.w + left + right + s.slack + sw * s.surplus) * s.c
 
         def row_element(n: Any, i: Any, j: Any) -> Any:
             inside = [i >= top, i < s.h + top] if top or bottom else []
-            beyond = right or s.slack or s.odd
+            beyond = right or s.slack or s.surplus
             if len(x.shape) == 3:
                 inside += [j >= left * s.c] if left else []
                 inside += [j < (s.w + left) * s.c] if beyond else []
@@ -191,21 +203,22 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
 
     total = s.runs * s.words
 
-    def pair(n: Any, y: Any, p: Any, word: Any, i: Any, h: Any, j: Any) -> Any:
-        # The second pixel of the last pair of an odd row is computed and not stored: it must only be readable.
-        column = te.min(p * 2 + i, s.ow - 1) if s.odd and not buffered else p * 2 + i
+    def pair(n: Any, y: Any, p: Any, word: Any, h: Any, i: Any, j: Any) -> Any:
+        # A surplus pixel must only be readable.
+        column = p * s.tile + i
+        column = te.min(column, s.ow - 1) if s.surplus and not buffered else column
         run, g = (0, word) if s.runs == 1 else (te.indexdiv(word, s.words), te.indexmod(word, s.words))
         kh, kw = (run, 0) if dw == 1 else (te.indexdiv(run, s.kw), te.indexmod(run, s.kw))
         byte = (column * sw + kw * dw) * s.c + g * 4 + h + 2 * j
         return source[n, y * sh + kh * dh, byte].astype("int16")
 
-    pairs = te.compute((s.n, s.oh, (s.ow + 1) // 2, total, 2, 2, 2), pair, name="pairs")
+    pairs = te.compute((s.n, s.oh, s.tiles, total, 2, s.tile, 2), pair, name="pairs")
     g = te.reduce_axis((0, total), "g")
     h, j = te.reduce_axis((0, 2), "h"), te.reduce_axis((0, 2), "j")
     sums = te.compute(
-        (s.n, s.oh, (s.ow + 1) // 2, (s.o + 1) // 2, 2, 2),
+        (s.n, s.oh, s.tiles, (s.o + 1) // 2, s.tile, 2),
         lambda n, y, p, o, i, c: te.sum(
-            pairs[n, y, p, g, i, h, j].astype("int32") * w[o, g, c, h + 2 * j].astype("int32"), axis=[g, h, j]
+            pairs[n, y, p, g, h, i, j].astype("int32") * w[o, g, c, h + 2 * j].astype("int32"), axis=[g, h, j]
         ),
         name="sums",
     )
@@ -215,7 +228,7 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
     return te.compute(
         (s.n, s.oh, s.ow, s.o),
         lambda n, y, p, o: biased[
-            n, y, te.indexdiv(p, 2), te.indexdiv(o, 2), te.indexmod(p, 2), te.indexmod(o, 2)
+            n, y, te.indexdiv(p, s.tile), te.indexdiv(o, 2), te.indexmod(p, s.tile), te.indexmod(o, 2)
         ],
         name="conv",
     )
@@ -224,7 +237,7 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
 def _schedule(function: Any, s: _Shape, dtype: str, planar: bool) -> Any:
     sch, output = start_schedule(function, ("rows", "pairs", "sums", "biased"))
     _, y, p, o = sch.get_loops(output)
-    p_outer, p_inner = sch.split(p, [None, 2])
+    p_outer, p_inner = sch.split(p, [None, s.tile])
     o_outer, o_inner = sch.split(o, [None, 2])
     sch.reorder(p_outer, o_outer, p_inner, o_inner)
     fuse_bias(sch)
@@ -246,23 +259,23 @@ def _schedule(function: Any, s: _Shape, dtype: str, planar: bool) -> Any:
     sch.unroll(p_inner)
     sch.unroll(o_inner)
     sch.set_scope(sums, 0, "local")
-    tensorize_biased(sch, sums, 5, dot_2x2(s.runs * s.words))
-    word, pixel, half, _ = sch.get_loops(pairs)[-4:]
+    tensorize_biased(sch, sums, 5, dot(s.tile, s.runs * s.words))
+    word, half, pixel, pair = sch.get_loops(pairs)[-4:]
     if s.runs > 1:
         run, word = sch.split(word, [s.runs, s.words])
-        sch.reorder(run, pixel, word)
+        sch.reorder(run, pixel, word, half, pair)
     else:
-        sch.reorder(pixel, word)
-    sch.tensorize(word if s.words > 1 else half, widen_2(s.words, dtype))
+        sch.reorder(pixel, word, half, pair)
+    sch.tensorize(word if s.words > 1 else half, widen(s.tile, s.words, dtype))
     return sch.mod["main"]
 
 
 def _overlaps(body: Graph, anchor: Node, s: _Shape, prologue: bool) -> dict[tuple[int, int], int]:
-    """The convolution's input may be followed by the output; operands of the epilogue lag by one pair of pixels."""
+    """The convolution's input may be followed by the output; operands of the epilogue lag by one tile."""
     item = body.outputs[0].type.dtype.bytes
-    y, p = np.mgrid[0 : s.n * s.oh, 0 : (s.ow + 1) // 2].reshape(2, -1)
+    y, p = np.mgrid[0 : s.n * s.oh, 0 : s.tiles].reshape(2, -1)
     image, y = y // s.oh, y % s.oh
-    last = np.minimum(2 * p + 2, s.ow)
+    last = np.minimum(s.tile * (p + 1), s.ow)
     written = ((image * s.oh + y) * s.ow + last) * s.o * item
     found: dict[tuple[int, int], int] = {}
     readers = body.uses()
@@ -271,7 +284,7 @@ def _overlaps(body: Graph, anchor: Node, s: _Shape, prologue: bool) -> dict[tupl
         if value is anchor.inputs[0]:
             top, left = s.pads[0], s.pads[1]
             whole_rows = _needs_rows(s, prologue) and not (s.kh == 1 and s.kw == 1)
-            column = 0 * p if whole_rows else np.maximum(2 * p * s.strides[1] - left, 0)
+            column = 0 * p if whole_rows else np.maximum(s.tile * p * s.strides[1] - left, 0)
             row = np.clip(y * s.strides[0] - top, 0, s.h - 1)
             read = ((image * s.h + row) * s.w + column) * s.c
             first, final = (p == 0, last == s.ow) if whole_rows else (p >= 0, p >= 0)
@@ -279,7 +292,7 @@ def _overlaps(body: Graph, anchor: Node, s: _Shape, prologue: bool) -> dict[tupl
         if any(node is not anchor for node in readers[value]):
             if prologue or value.type.shape != body.outputs[0].type.shape:
                 continue
-            start = ((image * s.oh + y) * s.ow + 2 * p) * s.o * value.type.dtype.bytes
+            start = ((image * s.oh + y) * s.ow + s.tile * p) * s.o * value.type.dtype.bytes
             distances.append(overlap_distance(start, written, value.type.bytes, buffered=False))
         if distances:
             found[0, i] = max(distances)
