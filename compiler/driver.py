@@ -25,7 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What a compile can be told; the defaults are those of the command line."""
+    """What a compile can be told; the defaults are those of the command line.
+
+    Attributes:
+        target: a board's name or alias.
+        dtype: "int8", or "float32" for a network that is not quantized.
+        name: prefix of every C symbol.
+        optimize: "ram" takes kernels with less scratch memory and searches longer for a small arena; "time" and
+            "balanced" take the fastest kernels (placing tensors over each other costs no time).
+        dims: values of symbolic dimensions.
+        io: "int8", or "float32" for a network that converts at its border.
+        weight_bits, activation_bits: of the quantized network, stored in 8.
+        passes: the pass pipeline instead of the default one.
+        dump_ir: a folder for the graph after every pass.
+        time_limit: a measure of how long the planner may search, roughly seconds; deterministic, no clock is read.
+    """
 
     target: str
     dtype: str = "int8"
@@ -168,7 +182,7 @@ def compile_model(
     meaning, statistics = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
     _check_legal(meaning, chosen)
     say("lowering and planning")
-    program = _program(meaning, chosen)
+    program = _program(meaning, chosen, say)
     _check_fits(program, board)
     compilation = Compilation(
         chosen,
@@ -289,12 +303,20 @@ def _check_legal(graph: Graph, options: Options) -> None:
         )
 
 
-def _program(meaning: Graph, options: Options) -> Program:
+_EFFORT = {"ram": 10.0, "balanced": 2.0, "time": 2.0}
+
+
+def _program(meaning: Graph, options: Options, say: Progress) -> Program:
     from dnncc.targets.program import build_program
 
     fused = meaning.clone()
     Pipeline.parse("separate-outputs,fuse").run(fused)
-    return build_program(fused, options.name)
+    effort = _EFFORT[options.optimize] if options.time_limit is None else max(options.time_limit, 0.0)
+
+    def report(best: int, bound: int) -> None:
+        say(f"planning: {best:,} bytes, at least {bound:,}")
+
+    return build_program(fused, options.name, options.optimize == "ram", effort, report)
 
 
 def _check_fits(program: Program, board: Board) -> None:
@@ -341,7 +363,7 @@ def _selftest_samples(graph: Graph, samples: Mapping[str, Array]) -> tuple[tuple
     """The first samples, and one over the whole range of the inputs' types, so that saturation is seen too."""
     from dnncc.passes.quantize import integer_arguments
 
-    count = min(SELFTEST_SAMPLES - 1, *(len(a) for a in samples.values()))
+    count = min([SELFTEST_SAMPLES - 1, *(len(a) for a in samples.values())])
     chosen = [tuple(integer_arguments(graph, samples, i)) for i in range(count)]
     rng = np.random.default_rng(0)
     chosen.append(tuple(_random(rng, v.type.dtype, v.type.shape) for v in graph.inputs))

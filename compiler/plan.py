@@ -66,7 +66,12 @@ def root(value: Value, producers: Mapping[Value, Node]) -> Value:
     return value
 
 
-def make_plan(graph: Graph, needs: Mapping[Node, KernelNeeds], progress: Progress | None = None) -> Plan:
+def make_plan(
+    graph: Graph,
+    needs: Mapping[Node, KernelNeeds],
+    effort: float = place.DEFAULT_EFFORT,
+    progress: Progress | None = None,
+) -> Plan:
     """Order the graph's nodes (in place) and place its values.
 
     The graph's inputs and outputs belong to the caller and take no arena. Every output must be written by a step, and
@@ -99,7 +104,7 @@ def make_plan(graph: Graph, needs: Mapping[Node, KernelNeeds], progress: Progres
     ordered = [steps[i] for i in found.order]
     graph.nodes = _reordered(graph, ordered)
     placement = place_problem(problem, found.order, ALIGNMENT)
-    placed = place.solve(placement, progress=progress)
+    placed = place.solve(placement, effort, progress)
     at = {b.id: offset for b, offset in zip(placement.buffers, placed.offsets, strict=True)}
     buffers = {b.id: b for b in placement.buffers}
     bases = {v: index[root(v, producers)] for v in values}

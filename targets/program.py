@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dnncc.ir.graph import Graph, Node
 from dnncc.ir.types import Array
 from dnncc.ops.fused import Fused
+from dnncc.passes.planning.place import DEFAULT_EFFORT
 from dnncc.plan import KernelNeeds, Plan, make_plan
 
 if TYPE_CHECKING:
@@ -76,10 +77,23 @@ class Program:
         return sum(int(c.nbytes) for c in self.constants.values())
 
 
-def build_program(graph: Graph, name: str, progress: Progress | None = None) -> Program:
-    """Lower every group of a fused graph, plan the memory, and name what is shared."""
-    code = {node: lower_group(node) for node in graph.nodes if not node.op.is_view}
-    plan = make_plan(graph, {node: c.needs for node, c in code.items()}, progress)
+def build_program(
+    graph: Graph,
+    name: str,
+    compact: bool = False,
+    effort: float = DEFAULT_EFFORT,
+    progress: Progress | None = None,
+) -> Program:
+    """Lower every group of a fused graph, plan the memory, and name what is shared.
+
+    Args:
+        name: prefix of every C symbol.
+        compact: prefer less scratch memory to fewer instructions.
+        effort: of the placement, see ``dnncc.passes.planning.place.solve``.
+        progress: called with the planner's incumbent and bound.
+    """
+    code = {node: lower_group(node, compact) for node in graph.nodes if not node.op.is_view}
+    plan = make_plan(graph, {node: c.needs for node, c in code.items()}, effort, progress)
     functions: dict[str, CFunction] = {}
     constants: dict[str, Array] = {}
     known_functions: dict[CFunction, str] = {}
@@ -101,7 +115,7 @@ def build_program(graph: Graph, name: str, progress: Progress | None = None) -> 
     return Program(name, graph, plan, tuple(steps), functions, constants, code)
 
 
-def lower_group(node: Node) -> GroupCode:
+def lower_group(node: Node, compact: bool = False) -> GroupCode:
     """Schedule, lower and print one ``fused`` node."""
     # tvm takes seconds to import: only a compile that comes this far pays for it.
     from dnncc.targets.lowering.emit_c import emit_c
@@ -110,7 +124,7 @@ def lower_group(node: Node) -> GroupCode:
 
     assert isinstance(node.op, Fused)
     body = node.op.graph
-    kernel = build_kernel(body, node.op.anchor)
+    kernel = build_kernel(body, node.op.anchor, compact)
     function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants))
     return GroupCode(
         kernel.strategy, function, kernel.constants, KernelNeeds(function.scratch_bytes, kernel.overlaps)

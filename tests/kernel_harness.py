@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from dnncc.interpreter import interpret
@@ -89,7 +91,10 @@ def _requantized(graph: Graph, sums: Value, out: DType, narrow: bool) -> Value:
 class Kernel:
     """A graph that fuses into one group, lowered and compiled for the host under the artifact's warnings."""
 
-    def __init__(self, graph: Graph, folder: Path) -> None:
+    function: Callable[[Any], Any]
+
+    def __init__(self, graph: Graph, folder: Path | None = None) -> None:
+        """Without a folder nothing is compiled yet: ``compile_kernels`` does that for many at once."""
         self.graph = graph
         fused = graph.clone()
         Pipeline.parse("fuse").run(fused)
@@ -98,15 +103,8 @@ class Kernel:
         # The group's operands: graph inputs in the fused node's order.
         names = [v.name for v in graph.inputs]
         self.order = [names.index(v.name) for v in node.inputs if not isinstance(v, Const)]
-        function = self.code.function
-        text = '#include "dnncc.h"\n\n' + function.render("kernel")
-        call = ", ".join(f"a[{i}]" for i in range(len(function.parameters)))
-        text += f"void run_kernel(void **a);\nvoid run_kernel(void **a) {{\n    kernel({call});\n}}\n"
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
-        source = folder / f"k{name}.c"
-        source.write_text(text)
-        (folder / "dnncc.h").write_text((_INCLUDE / "dnncc.h").read_text())
-        self.library = ctypes.CDLL(str(compile_library([source], f"k{name}")))
+        if folder is not None:
+            compile_kernels([self], folder)
 
     def run(self, inputs: list[Array], distances: dict[int, int] | None = None) -> Array:
         """The output, every buffer surrounded by poison.
@@ -116,9 +114,10 @@ class Kernel:
         """
         (out,) = self.graph.outputs
         operands = [np.ascontiguousarray(inputs[i]) for i in self.order]
-        memory = np.full(1 << 16, 0xA5, np.uint8)
+        room = max(1 << 15, *(a.nbytes for a in operands), out.type.bytes) + 64
+        memory = np.full(2 * room, 0xA5, np.uint8)
         base = -memory.ctypes.data % 8
-        result = base + (1 << 15)
+        result = base + room // 8 * 8
         addresses = [a.ctypes.data for a in operands]
         for i, distance in (distances or {}).items():
             start = result + distance
@@ -129,20 +128,60 @@ class Kernel:
         scratch = np.full(self.code.needs.scratch // 8 + 2, 0x5A5A5A5A5A5A5A5A, np.uint64)
         addresses += [c.ctypes.data for c in constants]
         addresses += [memory.ctypes.data + result, scratch.ctypes.data]
-        self.library.run_kernel((ctypes.c_void_p * len(addresses))(*addresses))
-        if distances is None:
-            untouched = np.delete(memory, slice(result, result + out.type.bytes))
-            assert (untouched == 0xA5).all(), "the kernel wrote outside its output"
-            assert scratch[-1] == 0x5A5A5A5A5A5A5A5A, "the kernel wrote beyond its scratch"
-        return memory[result : result + out.type.bytes].view(out.type.dtype.numpy).reshape(out.type.shape)
+        before = [a.copy() for a in (memory, *operands, *constants)]
+        self.function((ctypes.c_void_p * len(addresses))(*addresses))
+        written = slice(result, result + out.type.bytes)
+        found = memory[written].view(out.type.dtype.numpy).reshape(out.type.shape)
+        before[0][written] = memory[written]
+        for now, then in zip((memory, *operands, *constants), before, strict=True):
+            assert now.tobytes() == then.tobytes(), "the kernel wrote outside its output"
+        unused = scratch.view(np.uint8)[self.code.needs.scratch :]
+        assert (unused == 0x5A).all(), "the kernel wrote beyond its scratch"
+        return found
 
     def check(self, seed: int = 0) -> None:
         """Against the interpreter on random inputs over the whole range, apart and at every allowed overlap."""
         rng = np.random.default_rng(seed)
-        types = [v.type for v in self.graph.inputs]
-        inputs = [rng.integers(t.dtype.min, t.dtype.max + 1, t.shape).astype(t.dtype.numpy) for t in types]
+        self.check_on([random_array(rng, v.type) for v in self.graph.inputs])
+
+    def check_on(self, inputs: list[Array]) -> None:
+        """Against the interpreter on these inputs, apart and at every allowed overlap.
+
+        Integers agree in every bit; floats within 1e-5, and where terms cancel within 1e-6 of the largest result.
+        """
         (expected,) = interpret(self.graph, inputs)
-        np.testing.assert_array_equal(self.run(inputs), expected)
+        self._compare(self.run(inputs), expected)
         for (_, i), distance in self.code.needs.overlaps.items():
             for extra in (0, 4, 40):
-                np.testing.assert_array_equal(self.run(inputs, {i: distance + extra}), expected)
+                self._compare(self.run(inputs, {i: distance + extra}), expected)
+
+    def _compare(self, found: Array, expected: Array) -> None:
+        if expected.dtype.kind == "f":
+            largest = np.abs(expected, where=np.isfinite(expected), out=np.zeros_like(expected)).max(initial=0)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * largest)
+        else:
+            np.testing.assert_array_equal(found, expected)
+
+
+def random_array(rng: np.random.Generator, type_: TensorType) -> Array:
+    """Integers over the whole range of their type, floats normal."""
+    if type_.dtype.is_float:
+        return rng.standard_normal(type_.shape).astype(type_.dtype.numpy)
+    return rng.integers(type_.dtype.min, type_.dtype.max + 1, type_.shape).astype(type_.dtype.numpy)
+
+
+def compile_kernels(kernels: Sequence[Kernel], folder: Path) -> None:
+    """Compile kernels as one C file, in one call of the compiler."""
+    text = '#include "dnncc.h"\n\n'
+    for i, kernel in enumerate(kernels):
+        function = kernel.code.function
+        call = ", ".join(f"a[{j}]" for j in range(len(function.parameters)))
+        text += function.render(f"kernel_{i}")
+        text += f"void run_{i}(void **a);\nvoid run_{i}(void **a) {{\n    kernel_{i}({call});\n}}\n"
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    source = folder / f"k{name}.c"
+    source.write_text(text)
+    (folder / "dnncc.h").write_text((_INCLUDE / "dnncc.h").read_text())
+    library = ctypes.CDLL(str(compile_library([source], f"k{name}")))
+    for i, kernel in enumerate(kernels):
+        kernel.function = getattr(library, f"run_{i}")

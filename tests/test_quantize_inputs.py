@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from dnncc.interpreter import interpret
+from dnncc.ir.graph import Const
 from dnncc.ir.types import Array, DType
 from dnncc.ops.add import Add
 from dnncc.ops.conv2d import Conv2d
@@ -86,7 +87,7 @@ def test_a_zero_point_costs_nothing_and_changes_nothing(pads: tuple[int, int, in
     shifted: dict[str, Array] = {}
     (x,) = integer_arguments(q, net.samples, 3)
     interpret(q, [x], lambda n, r: shifted.update({n.op.name: r[0]}))
-    weights, bias = (v.data.astype(np.int64) for v in node.inputs[1:])  # type: ignore[attr-defined]
+    weights, bias = (v.data.astype(np.int64) for v in node.inputs[1:] if isinstance(v, Const))
     bias = bias + 83 * weights.reshape(3, -1).sum(axis=1)
     (direct,) = Conv2d((2, 1), pads).reference(
         (x.astype(np.int32) - 83).astype(np.int16), weights, bias.astype(np.int32)

@@ -9,7 +9,7 @@ import pytest
 from dnncc.errors import QuantizationError, UsageError
 from dnncc.interpreter import interpret
 from dnncc.ir.graph import Const
-from dnncc.ir.types import DType
+from dnncc.ir.types import Array, DType
 from dnncc.ops.add import Add
 from dnncc.ops.average_pool2d import AveragePool2d
 from dnncc.ops.batch_norm import BatchNorm

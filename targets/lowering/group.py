@@ -25,7 +25,7 @@ class ScalarConstant:
 
 
 class NarrowConstant:
-    """A 32-bit constant array stored in 16 bits: element i is ``stored[i] << shift``, exactly."""
+    """A 32-bit constant array stored in 16 bits: element i is ``stored[i] * 2^shift``, exactly."""
 
     def __init__(self, stored: Any, shift: int) -> None:
         self.shape = stored.shape
@@ -35,11 +35,12 @@ class NarrowConstant:
 
     def __getitem__(self, index: object) -> Any:
         value = self._stored[index].astype("int32")
-        return value << self._shift if self._shift else value
+        # Not a shift: C leaves the left shift of a negative number undefined.
+        return value * (1 << self._shift) if self._shift else value
 
 
 def narrowed(data: Array) -> tuple[Array, int] | None:
-    """(values, shift) with ``values << shift == data`` and values of 16 bits; None if there is no such pair."""
+    """(values, shift) with ``values * 2^shift == data`` and values of 16 bits; None if there is no such pair."""
     if data.dtype != np.int32 or not data.size:
         return None
     bits = int(np.bitwise_or.reduce(np.abs(data.astype(np.int64)).reshape(-1)))

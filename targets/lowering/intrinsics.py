@@ -107,7 +107,9 @@ def widen(pixels: int, words: int, dtype: str) -> str:
     @T.prim_func(s_tir=True)
     def desc_words(x: T.handle, y: T.handle) -> None:
         X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)  # noqa: N806
-        Y = T.match_buffer(y, (words, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1])  # noqa: N806
+        Y = T.match_buffer(
+            y, (words, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1]
+        )
         with T.sblock("root"):
             T.reads(X[0 : words * 4])
             T.writes(Y[0:words, 0:2, 0, 0:2])
@@ -132,12 +134,16 @@ def widen(pixels: int, words: int, dtype: str) -> str:
     @T.prim_func(s_tir=True)
     def impl(x: T.handle, y: T.handle) -> None:
         X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)  # noqa: N806
-        Y = T.match_buffer(y, (words, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1])  # noqa: N806
+        Y = T.match_buffer(
+            y, (words, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1]
+        )
         with T.sblock("root"):
             T.reads(X[0 : words * 4])
             T.writes(Y[0:words, 0:2, 0, 0:2])
             T.evaluate(
-                T.call_extern("int32", function, T.address_of(Y[0, 0, 0, 0]), T.address_of(X[0]), words, pixels)
+                T.call_extern(
+                    "int32", function, T.address_of(Y[0, 0, 0, 0]), T.address_of(X[0]), words, pixels
+                )
             )
 
     return _register(f"{function}_{words}x{pixels}", desc_words if words > 1 else desc_word, impl)

@@ -8,15 +8,19 @@ from dnncc.ir.graph import Graph, Node
 from dnncc.targets.lowering.kernel import Kernel
 from dnncc.targets.lowering.kernels import depthwise, gemm, gemv, generic
 
-Strategy = Callable[[Graph, Node], "Kernel | None"]
+Strategy = Callable[[Graph, Node, bool], "Kernel | None"]
 
 STRATEGIES: tuple[Strategy, ...] = (gemm.build, gemv.build, depthwise.build, generic.build)
 
 
-def build_kernel(body: Graph, anchor: Node) -> Kernel:
-    """Schedule one group with the first strategy that takes it; ``generic`` takes every group."""
+def build_kernel(body: Graph, anchor: Node, compact: bool = False) -> Kernel:
+    """Schedule one group with the first strategy that takes it; ``generic`` takes every group.
+
+    Args:
+        compact: prefer less scratch memory to fewer instructions.
+    """
     for strategy in STRATEGIES:
-        kernel = strategy(body, anchor)
+        kernel = strategy(body, anchor, compact)
         if kernel is not None:
             return kernel
     raise AssertionError("the generic strategy takes every group")

@@ -27,7 +27,7 @@ from dnncc.targets.lowering.kernels.common import (
 from tvm import te
 
 
-def build(body: Graph, anchor: Node) -> Kernel | None:
+def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     """The strategy; None unless the group is a 3x3 integer depthwise convolution of a multiple of four channels."""
     op = anchor.op
     if not isinstance(op, Conv2d):

@@ -52,6 +52,7 @@ class _Shape:
     strides: tuple[int, int]
     dilations: tuple[int, int]
     pads: tuple[int, int, int, int]
+    tile: int
 
     @property
     def runs(self) -> int:
@@ -74,11 +75,6 @@ class _Shape:
         return -(-(4 * self.words - self.run) // self.c)
 
     @property
-    def tile(self) -> int:
-        """Pixels at a time: three share a weight's unpacking, two fit a short row better (instructions per word)."""
-        return min((3, 2), key=lambda pixels: -(-self.ow // pixels) * _STEP[pixels])
-
-    @property
     def tiles(self) -> int:
         """Tiles per row."""
         return -(-self.ow // self.tile)
@@ -89,7 +85,7 @@ class _Shape:
         return self.tiles * self.tile - self.ow
 
 
-def build(body: Graph, anchor: Node) -> Kernel | None:
+def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     """The strategy; None where the group is not a dense integer convolution or product over several pixels."""
     if not isinstance(anchor.op, Conv2d | Linear) or (
         isinstance(anchor.op, Conv2d) and anchor.op.groups != 1
@@ -102,7 +98,7 @@ def build(body: Graph, anchor: Node) -> Kernel | None:
     flat = not before and _is_pointwise(anchor) and per_channel_constants(after)
     if isinstance(anchor.op, Linear) and not flat:
         return None
-    shape = _flat_shape(anchor) if flat else _shape(anchor)
+    shape = _flat_shape(anchor, compact) if flat else _shape(anchor, compact)
     if shape.n * shape.oh * shape.ow < _MIN_PIXELS:
         return None
     weights, bias = operands
@@ -150,18 +146,37 @@ def _is_pointwise(anchor: Node) -> bool:
     return kernel == (1, 1) and op.strides == (1, 1) and not any(op.pads)
 
 
-def _flat_shape(anchor: Node) -> _Shape:
+def _flat_shape(anchor: Node, compact: bool) -> _Shape:
     pixels = anchor.output.type.size // anchor.output.type.shape[-1]
     c, o = anchor.inputs[0].type.shape[-1], anchor.output.type.shape[-1]
-    return _Shape(1, 1, pixels, c, 1, pixels, o, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0))
+    return _Shape(1, 1, pixels, c, 1, pixels, o, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0), _tile(pixels, compact))
 
 
-def _shape(anchor: Node) -> _Shape:
+def _shape(anchor: Node, compact: bool) -> _Shape:
     assert isinstance(anchor.op, Conv2d)
     n, h, w, c = anchor.inputs[0].type.shape
     _, oh, ow, o = anchor.output.type.shape
     _, kh, kw, _ = anchor.inputs[1].type.shape
-    return _Shape(n, h, w, c, oh, ow, o, kh, kw, anchor.op.strides, anchor.op.dilations, anchor.op.pads)
+    return _Shape(
+        n,
+        h,
+        w,
+        c,
+        oh,
+        ow,
+        o,
+        kh,
+        kw,
+        anchor.op.strides,
+        anchor.op.dilations,
+        anchor.op.pads,
+        _tile(ow, compact),
+    )
+
+
+def _tile(row: int, compact: bool) -> int:
+    """Pixels at a time: three share a weight's unpacking, two fit a short row better and take less scratch."""
+    return 2 if compact else min((3, 2), key=lambda pixels: -(-row // pixels) * _STEP[pixels])
 
 
 def _needs_rows(shape: _Shape, prologue: bool) -> bool:

@@ -26,7 +26,7 @@ from dnncc.targets.lowering.kernels.common import (
 from tvm import te
 
 
-def build(body: Graph, anchor: Node) -> Kernel | None:
+def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     """The strategy; None where the group is not an integer product with a single output pixel."""
     if not _covers_input(anchor) or split_at(body, anchor)[0]:
         return None

@@ -12,7 +12,7 @@ from tvm import s_tir
 _REDUCE = 2  # IterVar.CommReduce
 
 
-def build(body: Graph, anchor: Node) -> Kernel:
+def build(body: Graph, anchor: Node, compact: bool) -> Kernel:
     """The strategy that takes every group."""
     expressions = Expressions(body)
     expressions.evaluate(body.nodes)
