@@ -73,7 +73,8 @@ class ModelError(DnnccError):
 class UnreadableModelError(ModelError):
     """The file is missing, empty, truncated or not a model that dnncc reads.
 
-    Check the path and that the file is a complete ONNX model; `onnx.checker.check_model` tells what is wrong with a damaged one.
+    Check the path and that the file is a complete ONNX model;
+    `onnx.checker.check_model` tells what is wrong with a damaged one.
     """
 
     code = "E0102"

@@ -123,7 +123,7 @@ class Expressions:
         dtype = str(e.ty.dtype)
         return (f"({C_TYPES[dtype]})({text})", _UNARY) if dtype in _NARROW else (text, precedence)
 
-    def _IntImm(self, e: Any) -> tuple[str, int]:  # noqa: N802 (named after the node that it prints)
+    def _IntImm(self, e: Any) -> tuple[str, int]:
         value, dtype = int(e.value), str(e.ty.dtype)
         if dtype == "int64":
             return f"INT64_C({value})", _ATOM
@@ -131,27 +131,27 @@ class Expressions:
             return "(-2147483647 - 1)", _ATOM
         return str(value), _ATOM if value >= 0 else _UNARY
 
-    def _FloatImm(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _FloatImm(self, e: Any) -> tuple[str, int]:
         text = repr(float(e.value))
         suffix = "f" if str(e.ty.dtype) == "float32" else ""
         return text + suffix, _ATOM if float(e.value) >= 0 else _UNARY
 
-    def _Var(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _Var(self, e: Any) -> tuple[str, int]:
         return self.name(e), _ATOM
 
-    def _TensorLoad(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _TensorLoad(self, e: Any) -> tuple[str, int]:
         return self.element(e.source, e.indices), _ATOM
 
-    def _BufferLoad(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _BufferLoad(self, e: Any) -> tuple[str, int]:
         return self.element(e.buffer, e.indices), _ATOM
 
-    def _Cast(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _Cast(self, e: Any) -> tuple[str, int]:
         return f"({C_TYPES[str(e.ty.dtype)]}){self._at(e.value, _UNARY)}", _UNARY
 
-    def _Not(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _Not(self, e: Any) -> tuple[str, int]:
         return f"!{self._at(e.a, _ATOM)}", _UNARY
 
-    def _Select(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _Select(self, e: Any) -> tuple[str, int]:
         return self._conditional(e.condition, e.true_value, e.false_value)
 
     def _conditional(self, condition: Any, yes: Any, no: Any) -> tuple[str, int]:
@@ -163,16 +163,16 @@ class Expressions:
         dtype = str(e.ty.dtype)
         return (f"({C_TYPES[dtype]}){call}", _UNARY) if dtype in _NARROW else (call, _ATOM)
 
-    def _Min(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _Min(self, e: Any) -> tuple[str, int]:
         return self._extreme(e, "min")
 
-    def _Max(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _Max(self, e: Any) -> tuple[str, int]:
         return self._extreme(e, "max")
 
-    def _FloorDiv(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _FloorDiv(self, e: Any) -> tuple[str, int]:
         return self._floor(e, "/", "dnncc_floordiv")
 
-    def _FloorMod(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _FloorMod(self, e: Any) -> tuple[str, int]:
         return self._floor(e, "%", "dnncc_floormod")
 
     def _floor(self, e: Any, symbol: str, function: str) -> tuple[str, int]:
@@ -184,7 +184,7 @@ class Expressions:
         self.calls.add(function)
         return f"{function}({', '.join(self.print(a) for a in arguments)})"
 
-    def _Call(self, e: Any) -> tuple[str, int]:  # noqa: N802
+    def _Call(self, e: Any) -> tuple[str, int]:
         op = call_name(e)
         if op in _CALLS:
             symbol, precedence = _CALLS[op]

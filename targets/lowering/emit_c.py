@@ -78,11 +78,11 @@ class _Printer:
     def statement(self, s: Any, depth: int) -> None:
         getattr(self, "_" + type(s).__name__)(s, depth)
 
-    def _SeqStmt(self, s: Any, depth: int) -> None:  # noqa: N802 (named after the node that it prints)
+    def _SeqStmt(self, s: Any, depth: int) -> None:
         for one in s.seq:
             self.statement(one, depth)
 
-    def _AllocBuffer(self, s: Any, depth: int) -> None:  # noqa: N802
+    def _AllocBuffer(self, s: Any, depth: int) -> None:
         buffer = s.buffer
         dtype = str(buffer.ty.dtype)
         elements = 1
@@ -98,11 +98,11 @@ class _Printer:
         self.declarations.append(f"    {element} *const {name} = ({element} *)(void *)({cast});\n")
         self.scratch += -(-elements * _BYTES[dtype] // _ALIGN) * _ALIGN
 
-    def _DeclBuffer(self, s: Any, depth: int) -> None:  # noqa: N802
+    def _DeclBuffer(self, s: Any, depth: int) -> None:
         data = s.data.args[0] if type(s.data).__name__ == "Call" else s.data  # buffer_data(parameter)
         self.expressions.alias(s.buffer, data)
 
-    def _For(self, s: Any, depth: int) -> None:  # noqa: N802
+    def _For(self, s: Any, depth: int) -> None:
         if self._copy_or_fill(s, depth):
             return
         self.analyzer.bind(s.loop_var, Range.from_min_extent(s.min, s.extent))
@@ -114,7 +114,7 @@ class _Printer:
             self.statement(s.body, depth + 1)
             self._line(depth, "}")
 
-    def _IfThenElse(self, s: Any, depth: int) -> None:  # noqa: N802
+    def _IfThenElse(self, s: Any, depth: int) -> None:
         self._line(depth, f"if ({self.expressions.print(s.condition)}) {{")
         with self.expressions.scope():
             self.statement(s.then_case, depth + 1)
@@ -124,20 +124,20 @@ class _Printer:
                 self.statement(s.else_case, depth + 1)
         self._line(depth, "}")
 
-    def _BufferStore(self, s: Any, depth: int) -> None:  # noqa: N802
+    def _BufferStore(self, s: Any, depth: int) -> None:
         target = self.expressions.element(s.buffer, s.indices)
         self._line(depth, f"{target} = {self.expressions.print(s.value)};")
 
-    def _Evaluate(self, s: Any, depth: int) -> None:  # noqa: N802
+    def _Evaluate(self, s: Any, depth: int) -> None:
         if type(s.value).__name__ != "IntImm":
             self._line(depth, f"{self.expressions.print(s.value)};")
 
-    def _Bind(self, s: Any, depth: int) -> None:  # noqa: N802
+    def _Bind(self, s: Any, depth: int) -> None:
         value = self.expressions.print(s.value)
         element = C_TYPES[str(s.value.ty.dtype)]
         self._line(depth, f"const {element} {self.expressions.name(s.var, 'v')} = {value};")
 
-    def _AttrStmt(self, s: Any, depth: int) -> None:  # noqa: N802
+    def _AttrStmt(self, s: Any, depth: int) -> None:
         self.statement(s.body, depth)
 
     # -- copies and fills --------------------------------------------------------------------------------------------

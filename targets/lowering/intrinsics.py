@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from tvm import s_tir
-from tvm.script import tirx as T  # noqa: N812 (the name that TVMScript prints and parses)
+from tvm.script import tirx as T
 
 
 def _register(name: str, desc: Any, impl: Any) -> str:
@@ -29,9 +29,9 @@ def dot(pixels: int, words: int) -> str:
 
     @T.prim_func(s_tir=True)
     def desc(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (words, 2, pixels, 2), "int16", offset_factor=1)  # noqa: N806
-        W = T.match_buffer(w, (words, 2, 4), "int8", offset_factor=1)  # noqa: N806
-        A = T.match_buffer(acc, (pixels, 2), "int32", offset_factor=1, scope="local")  # noqa: N806
+        X = T.match_buffer(x, (words, 2, pixels, 2), "int16", offset_factor=1)
+        W = T.match_buffer(w, (words, 2, 4), "int8", offset_factor=1)
+        A = T.match_buffer(acc, (pixels, 2), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
             T.reads(A[0:pixels, 0:2], X[0:words, 0:2, 0:pixels, 0:2], W[0:words, 0:2, 0:4])
             T.writes(A[0:pixels, 0:2])
@@ -44,9 +44,9 @@ def dot(pixels: int, words: int) -> str:
 
     @T.prim_func(s_tir=True)
     def impl(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (words, 2, pixels, 2), "int16", offset_factor=1)  # noqa: N806
-        W = T.match_buffer(w, (words, 2, 4), "int8", offset_factor=1)  # noqa: N806
-        A = T.match_buffer(acc, (pixels, 2), "int32", offset_factor=1, scope="local")  # noqa: N806
+        X = T.match_buffer(x, (words, 2, pixels, 2), "int16", offset_factor=1)
+        W = T.match_buffer(w, (words, 2, 4), "int8", offset_factor=1)
+        A = T.match_buffer(acc, (pixels, 2), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
             T.reads(A[0:pixels, 0:2], X[0:words, 0:2, 0:pixels, 0:2], W[0:words, 0:2, 0:4])
             T.writes(A[0:pixels, 0:2])
@@ -71,9 +71,9 @@ def dot_1x4(words: int, dtype: str) -> str:
 
     @T.prim_func(s_tir=True)
     def desc(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)  # noqa: N806
-        W = T.match_buffer(w, (words, 4, 4), "int8", offset_factor=1)  # noqa: N806
-        A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")  # noqa: N806
+        X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)
+        W = T.match_buffer(w, (words, 4, 4), "int8", offset_factor=1)
+        A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
             T.reads(A[0:4], X[0 : words * 4], W[0:words, 0:4, 0:4])
             T.writes(A[0:4])
@@ -84,9 +84,9 @@ def dot_1x4(words: int, dtype: str) -> str:
 
     @T.prim_func(s_tir=True)
     def impl(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)  # noqa: N806
-        W = T.match_buffer(w, (words, 4, 4), "int8", offset_factor=1)  # noqa: N806
-        A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")  # noqa: N806
+        X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)
+        W = T.match_buffer(w, (words, 4, 4), "int8", offset_factor=1)
+        A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
             T.reads(A[0:4], X[0 : words * 4], W[0:words, 0:4, 0:4])
             T.writes(A[0:4])
@@ -106,7 +106,7 @@ def widen(pixels: int, words: int, dtype: str) -> str:
 
     @T.prim_func(s_tir=True)
     def desc_words(x: T.handle, y: T.handle) -> None:
-        X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)  # noqa: N806
+        X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)
         Y = T.match_buffer(
             y, (words, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1]
         )
@@ -121,8 +121,8 @@ def widen(pixels: int, words: int, dtype: str) -> str:
     # A loop of one iteration is no loop to the matcher.
     @T.prim_func(s_tir=True)
     def desc_word(x: T.handle, y: T.handle) -> None:
-        X = T.match_buffer(x, (4,), dtype, offset_factor=1)  # noqa: N806
-        Y = T.match_buffer(y, (1, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1])  # noqa: N806
+        X = T.match_buffer(x, (4,), dtype, offset_factor=1)
+        Y = T.match_buffer(y, (1, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1])
         with T.sblock("root"):
             T.reads(X[0:4])
             T.writes(Y[0, 0:2, 0, 0:2])
@@ -133,7 +133,7 @@ def widen(pixels: int, words: int, dtype: str) -> str:
 
     @T.prim_func(s_tir=True)
     def impl(x: T.handle, y: T.handle) -> None:
-        X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)  # noqa: N806
+        X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)
         Y = T.match_buffer(
             y, (words, 2, 1, 2), "int16", offset_factor=1, strides=[4 * pixels, 2 * pixels, 2, 1]
         )
@@ -160,9 +160,9 @@ def depthwise_3x3(row: int, column: int, dtype: str) -> str:
 
     @T.prim_func(s_tir=True)
     def desc(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (3, 3, 4), dtype, offset_factor=1, strides=[row, column, 1])  # noqa: N806
-        W = T.match_buffer(w, (3, 3, 4), "int8", offset_factor=1)  # noqa: N806
-        A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")  # noqa: N806
+        X = T.match_buffer(x, (3, 3, 4), dtype, offset_factor=1, strides=[row, column, 1])
+        W = T.match_buffer(w, (3, 3, 4), "int8", offset_factor=1)
+        A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
             T.reads(A[0:4], X[0:3, 0:3, 0:4], W[0:3, 0:3, 0:4])
             T.writes(A[0:4])
@@ -173,9 +173,9 @@ def depthwise_3x3(row: int, column: int, dtype: str) -> str:
 
     @T.prim_func(s_tir=True)
     def impl(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (3, 3, 4), dtype, offset_factor=1, strides=[row, column, 1])  # noqa: N806
-        W = T.match_buffer(w, (3, 3, 4), "int8", offset_factor=1)  # noqa: N806
-        A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")  # noqa: N806
+        X = T.match_buffer(x, (3, 3, 4), dtype, offset_factor=1, strides=[row, column, 1])
+        W = T.match_buffer(w, (3, 3, 4), "int8", offset_factor=1)
+        A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")
         with T.sblock("root"):
             T.reads(A[0:4], X[0:3, 0:3, 0:4], W[0:3, 0:3, 0:4])
             T.writes(A[0:4])

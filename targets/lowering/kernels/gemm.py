@@ -1,8 +1,8 @@
 """Convolutions and matrix products over many pixels: a tile of two or three pixels times two channels at a time.
 
 The activations of a tile are widened once into interleaved 16-bit pairs (a few hundred bytes of scratch) and meet
-the packed byte weights of two output channels in ``dnncc_dot_2x2`` or ``dnncc_dot_3x2``. Padded or oddly sized inputs are first
-copied row by row into a padded window of rows, so that no tap tests a border.
+the packed byte weights of two output channels in ``dnncc_dot_2x2`` or ``dnncc_dot_3x2``. Padded or oddly
+sized inputs are first copied row by row into a padded window of rows, so that no tap tests a border.
 """
 
 from __future__ import annotations
