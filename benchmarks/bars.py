@@ -36,8 +36,15 @@ def judge(results: Sequence[Result], start: StartUp | None) -> list[Bar]:
     bars = [bar for result in results for bar in _of_network(result)]
     if start is not None:
         heavy = ", ".join(start.heavy_modules) or "none"
-        bars.append(Bar("", "dnncc --help", f"{start.seconds:.2f} s", f"< {MAX_HELP_SECONDS} s",
-                        start.seconds < MAX_HELP_SECONDS))
+        bars.append(
+            Bar(
+                "",
+                "dnncc --help",
+                f"{start.seconds:.2f} s",
+                f"< {MAX_HELP_SECONDS} s",
+                start.seconds < MAX_HELP_SECONDS,
+            )
+        )
         bars.append(Bar("", "heavy imports of dnncc --help", heavy, "none", not start.heavy_modules))
     return bars
 
@@ -56,8 +63,15 @@ def _of_network(result: Result) -> list[Bar]:
         limit = MAX_COMPILE_SECONDS[name]
         seconds = result.compile_seconds
         bars.append(Bar(name, "compile, warm", f"{seconds:.1f} s", f"<= {limit:.0f} s", seconds <= limit))
-    bars.append(Bar(name, "same bytes, other hash seed", "yes" if result.reproducible else "no", "yes",
-                    result.reproducible))
+    bars.append(
+        Bar(
+            name,
+            "same bytes, other hash seed",
+            "yes" if result.reproducible else "no",
+            "yes",
+            result.reproducible,
+        )
+    )
     quality = result.quality
     if quality is not None and name == "kws":
         bars.append(_share(name, "accuracy", quality.accuracy, MIN_ACCURACY_KWS))

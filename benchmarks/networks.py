@@ -65,11 +65,17 @@ def find_networks(names: Sequence[str]) -> tuple[list[Network], list[str]]:
     folder = _data_folder()
     found, missing = [], []
     for name in names:
-        path = REPOSITORY / "examples" / "digits" / "digits.onnx" if name == "digits" else folder / f"{name}.onnx"
+        path = (
+            REPOSITORY / "examples" / "digits" / "digits.onnx"
+            if name == "digits"
+            else folder / f"{name}.onnx"
+        )
         if path.is_file():
             found.append(_LOADERS.get(name, _uncalibrated)(name, path))
         else:
-            missing.append(f"{name}: skipped, no {path.name} (set DNNCC_DATA to a folder with mlperf-tiny/{path.name})")
+            missing.append(
+                f"{name}: skipped, no {path.name} (set DNNCC_DATA to a folder with mlperf-tiny/{path.name})"
+            )
     return found, missing
 
 

@@ -51,7 +51,7 @@ TFLM = Peer(
 )
 TINYENGINE = Peer(
     "TinyEngine",
-    MEASURED + "; kws is unsupported, ic gives wrong results",
+    MEASURED,
     instructions={"vww": 19_711_648, "ad": 771_906},
     ram={"vww": 60_728},
     stack={"vww": 556},

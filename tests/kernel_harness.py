@@ -157,7 +157,9 @@ class Kernel:
 
     def _compare(self, found: Array, expected: Array) -> None:
         if expected.dtype.kind == "f":
-            largest = np.abs(expected, where=np.isfinite(expected), out=np.zeros_like(expected)).max(initial=0)
+            largest = np.abs(expected, where=np.isfinite(expected), out=np.zeros_like(expected)).max(
+                initial=0
+            )
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * largest)
         else:
             np.testing.assert_array_equal(found, expected)

@@ -10,8 +10,11 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,13 +166,27 @@ def test_readme_shows_what_its_commands_print(elsewhere: Path, request: pytest.F
     assert SECONDS.sub("N s", printed) == SECONDS.sub("N s", shown), "pytest tests/test_docs.py --bless"
 
 
-def test_python_page_runs(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def execute(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Sequence[str]], dict[str, Any]]:
+    """Runs pieces of Python, one after the other, as one module; returns its names."""
+
+    def run(page: Path, pieces: Sequence[str]) -> dict[str, Any]:
+        module = ModuleType(f"page_{page.stem.replace('-', '_')}")
+        # Dataclasses look their module up.
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        for code in pieces:
+            exec(compile(code, page, "exec", dont_inherit=True), module.__dict__)
+        return module.__dict__
+
+    return run
+
+
+def test_python_page_runs(elsewhere: Path, execute: Any, capsys: pytest.CaptureFixture[str]) -> None:
     from dnncc.passes.base import PASSES
 
-    names: dict[str, object] = {"__name__": "python_page"}
+    page = REPOSITORY / "docs" / "python.md"
     try:
-        for code in blocks(REPOSITORY / "docs" / "python.md", "python"):
-            exec(compile(code, "docs/python.md", "exec"), names)
+        execute(page, blocks(page, "python"))
     finally:
         PASSES.pop("my-count-nodes", None)
     printed = capsys.readouterr().out
@@ -180,18 +197,17 @@ def test_python_page_runs(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -
     assert "Instructions" in report
 
 
-def test_operator_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operator_page_runs(execute: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its operator agrees with ONNX Runtime, whether or not dnncc has one of that name by now."""
     from onnx_models import check_against_onnxruntime, one_node
 
     load_all()
     monkeypatch.delitem(OPS, "abs", raising=False)
     monkeypatch.delitem(ONNX_OPS, "Abs", raising=False)
-    code = blocks(REPOSITORY / "docs" / "add-an-operator.md", "python")[0]
-    names: dict[str, object] = {"__name__": "abs_of_the_page"}
+    page = REPOSITORY / "docs" / "add-an-operator.md"
     known_ops, known_onnx = dict(OPS), dict(ONNX_OPS)
     try:
-        exec(compile(code, "docs/add-an-operator.md", "exec"), names)
+        names = execute(page, blocks(page, "python")[:1])
         graph = check_against_onnxruntime(one_node("Abs", {"x": [2, 3]}))
         assert [n.op.name for n in graph.nodes] == ["abs"]
         assert type(graph.nodes[0].op) is names["Abs"]
@@ -305,10 +321,10 @@ def test_firmware_example_finds_a_wrong_weight(artifact: Path, tmp_path: Path) -
     assert int(found[1]) > 0
 
 
-def test_quickstart_samples_are_what_the_model_takes(elsewhere: Path) -> None:
+def test_quickstart_samples_are_what_the_model_takes(elsewhere: Path, execute: Any) -> None:
     """The .npz that the page makes is accepted for the digits network."""
-    (code,) = blocks(REPOSITORY / "docs" / "quickstart.md", "python")
-    exec(compile(code, "docs/quickstart.md", "exec"), {})
+    page = REPOSITORY / "docs" / "quickstart.md"
+    execute(page, blocks(page, "python"))
     with np.load("calibration.npz") as made, np.load("examples/digits/calibration.npz") as real:
         assert {name: array.shape[1:] for name, array in made.items()} == {
             name: array.shape[1:] for name, array in real.items()

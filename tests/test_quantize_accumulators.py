@@ -161,6 +161,7 @@ def test_bounds_hold_on_a_quantized_network_for_any_bytes() -> None:
         (np.full((1, 2), 1e-38), np.array([0.0])),
         (np.full((2, 100_000), 0.01), np.array([0.5, -0.5])),
         (np.full((1, 3), 1e30), np.array([-1e30])),
+        (np.full((1, 3), 1e-3), np.array([1e25])),
     ],
 )
 def test_weights_that_would_overflow_get_a_coarser_scale(w: Array, b: Array, x: Interval) -> None:

@@ -257,6 +257,19 @@ def test_padding_has_its_value(value: float) -> None:
     assert np.abs(y8[:, :, -1] - value).max() <= named(q, "y").type.scale / 2
 
 
+@pytest.mark.parametrize(
+    ("value", "op"), [(0.0, Clip(0.5, 2.0)), (-1.0, Relu()), (9.0, Clip(hi=1.0)), (-1.0, Clip(-3.0, 0.25))]
+)
+def test_a_clamp_after_padding_clamps_the_padding(value: float, op: Relu | Clip) -> None:
+    net = Net(IMAGE)
+    x = net.emit(Pad(((0, 0), (1, 0), (0, 2), (0, 0)), value), net.conv(net.inputs[0], 4))
+    y = net.emit(op, x, name="y")
+    q = net.quantized(net.conv(y, 2, name="out"))
+    (padded,) = op.reference(np.array([value]))
+    found = net.all_values(q)["y"].astype(float) * named(q, "y").type.scale
+    assert np.abs(found[:, 0] - padded).max() <= named(q, "y").type.scale / 2
+
+
 def test_layout_operators_keep_the_integers() -> None:
     net = Net(IMAGE)
     x = net.inputs[0]

@@ -128,7 +128,7 @@ def _memory(data: ReportData) -> str:
     bound = (
         "No order of these kernels and no placement of their tensors needs less."
         if data.optimal
-        else f"It is proven that these kernels need at least {data.bound_bytes:,} bytes;"
+        else f"It is proven that these kernels need at least {data.bound_bytes:,} bytes, the dashed line;"
         f" {data.arena_bytes - data.bound_bytes:,} bytes may be left to gain."
     )
     return _fill(
@@ -189,9 +189,7 @@ def _numbers(data: ReportData) -> str:
         border = " Only inputs and outputs are floats here: the network converts them itself."
     verdict = "<strong>Some sums are not proven to fit 32 bits.</strong>"
     if all(s.proven for s in data.sums):
-        verdict = (
-            "Whatever the input, no 32-bit sum can overflow: the table gives the worst case of each."
-        )
+        verdict = "Whatever the input, no 32-bit sum can overflow: the table gives the worst case of each."
     return _fill(
         "integers.html",
         border=border,

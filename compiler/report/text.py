@@ -56,7 +56,10 @@ def short(value: float) -> str:
 
 def share(part: float, whole: float) -> str:
     """A percentage with one decimal, "–" of nothing."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    return "below 0.1 %" if 0 < percent < 0.05 else f"{percent:.1f} %"
 
 
 def decibel(value: float | None) -> str:

@@ -100,14 +100,11 @@ def linear_ranges(w: Array, bias: Array, x: Interval) -> Ranges:
     positive = np.maximum(rows, 0).sum(axis=1)
     negative = np.minimum(rows, 0).sum(axis=1)
     b = bias.astype(np.int64)
-    low, high = positive * x.min + negative * x.max, positive * x.max + negative * x.min
-    # Padding adds no term at all, and so does a partial sum: zero joins the input's range.
-    zero_low, zero_high = min(x.min, 0), max(x.max, 0)
-    partial_low = positive * zero_low + negative * zero_high
-    partial_high = positive * zero_high + negative * zero_low
-    padded = Interval(b + np.minimum(low, partial_low), b + np.maximum(high, partial_high))
+    # Padding adds no term at all, and neither does what a partial sum leaves out: zero joins the input's range.
+    least, most = min(x.min, 0), max(x.max, 0)
+    low, high = positive * least + negative * most, positive * most + negative * least
     # The bias may come first or last.
-    return Ranges(padded, Interval(np.minimum(b, 0) + partial_low, np.maximum(b, 0) + partial_high))
+    return Ranges(Interval(b + low, b + high), Interval(np.minimum(b, 0) + low, np.maximum(b, 0) + high))
 
 
 def _linear(node: Node, inputs: Sequence[Interval]) -> Ranges:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dnncc.ir.graph import Const, Graph, Node, Value
 
-LAYOUT = ("reshape", "transpose", "slice", "max_pool2d", "concat")
+LAYOUT = ("reshape", "transpose", "slice", "pad", "max_pool2d", "concat")
 CLAMPS = ("relu", "clip")
 
 
@@ -69,11 +69,6 @@ class Plan:
         name = reader.op.name
         if name in LAYOUT:
             return self.chain(reader.output)
-        if name == "pad":
-            rest = self.chain(reader.output)
-            filler = float(reader.op.attributes(all_fields=True)["value"])
-            # A clamp after the padding must not change what was padded, or the two do not commute.
-            return rest if rest.low <= filler <= rest.high else Chain(value)
         if name in CLAMPS:
             low, high = clamp_of(reader)
             rest = self.chain(reader.output)
@@ -102,6 +97,6 @@ class Plan:
             return True
         if name == "pad" and node.op.attributes(all_fields=True)["value"] < 0:
             return False
-        if name in LAYOUT or name in ("add", "mul", "average_pool2d", "pad"):
+        if name in LAYOUT or name in ("add", "mul", "average_pool2d"):
             return all(self.non_negative(v) for v in node.inputs)
         return False

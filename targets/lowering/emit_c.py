@@ -6,6 +6,7 @@ text is clean under -Wconversion. Expressions live in ``c_expressions``; this fi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,11 @@ def emit_c(function: Any, inputs: int, constants: int) -> CFunction:
     printer.statement(function.body, 1)
     if printer.scratch:
         parameters.append("uint8_t *restrict scratch")
-    return CFunction(
-        tuple(parameters),
-        "".join(printer.declarations) + "".join(printer.lines),
-        printer.scratch,
-        frozenset(printer.expressions.calls),
-    )
+    body = "".join(printer.declarations) + "".join(printer.lines)
+    words = set(re.findall(r"\w+", body))
+    # An operand may not matter: a product with zero, a window that reads none of it.
+    declarations = (p if re.split(r"\W+", p)[-1] in words else f"{p} DNNCC_UNUSED" for p in parameters)
+    return CFunction(tuple(declarations), body, printer.scratch, frozenset(printer.expressions.calls))
 
 
 class _Printer:
