@@ -135,7 +135,7 @@ def _fill(compilation: Compilation, folder: Path) -> None:
         "dnncc.h": (files("dnncc.runtime") / "include" / "dnncc.h").read_text(),
         "report.html": render(from_compilation(compilation)),
     }
-    texts |= build_files(name, sources, [f"{name}.h", "dnncc.h"])
+    texts |= build_files(name, [*sources, f"{name}_selftest.c"], [f"{name}.h", "dnncc.h"])
     for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8", newline="\n")

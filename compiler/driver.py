@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,44 +97,13 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "weight_bits": (8, 4, 3, 2),
     "activation_bits": (8, 4),
 }
-_C_KEYWORDS = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-    ]
-)
+# fmt: off
+_C_KEYWORDS = frozenset((
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
+    "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
+    "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while",
+))
+# fmt: on
 SYNTHETIC_SAMPLES = 32
 SELFTEST_SAMPLES = 4
 
@@ -173,8 +142,7 @@ def compile_model(
         check_writable(Path(output))
     say("reading the model")
     graph, model_hash = _load(model, chosen)
-    warnings: list[str] = []
-    _check_float(chosen, board, warnings)
+    warnings = _warn_float(chosen, board)
     samples, calibrated = _samples(graph, calibrate, chosen, warnings)
     say("simplifying and quantizing")
     pipeline = Pipeline.parse(chosen.passes if chosen.passes is not None else default_pipeline(chosen))
@@ -223,6 +191,8 @@ def _options(target: str, given: Mapping[str, Any]) -> Options:
         if name not in known:
             raise UsageError(f"unknown option '{name}'{did_you_mean(name, known)}")
     options = Options(target=target, **given)
+    if options.dtype == "float32":
+        options = replace(options, io="float32")
     for name, choices in _CHOICES.items():
         value = getattr(options, name)
         if value not in choices:
@@ -249,13 +219,10 @@ def _load(model: Any, options: Options) -> tuple[Graph, str]:
     return graph, hashlib.sha256(data).hexdigest()
 
 
-def _check_float(options: Options, board: Board, warnings: list[str]) -> None:
-    if options.dtype == "float32" and options.io == "int8":
-        object.__setattr__(options, "io", "float32")
-    if (options.dtype == "float32" or options.io == "float32") and not board.fpu and board.core != "host":
-        warnings.append(
-            f"{board.name} has no floating-point unit: every float operation becomes a library call"
-        )
+def _warn_float(options: Options, board: Board) -> list[str]:
+    if options.io == "float32" and not board.fpu and board.core != "host":
+        return [f"{board.name} has no floating-point unit: every float operation becomes a library call"]
+    return []
 
 
 def _samples(

@@ -6,6 +6,7 @@ their answers back.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -40,9 +41,9 @@ class Plan:
         scratch: arena offset of each step's scratch, None where it needs none.
         lifetimes: per value in the arena the half-open interval of steps in which its storage lives.
         arena_bytes: the arena's size.
-        bound_bytes: no order and placement of these kernels has a smaller arena than the order search proves.
+        bound_bytes: no order and placement of these kernels needs a smaller arena.
         status: "optimal" if the arena equals the bound, else "feasible".
-        peak_step: a step at which the arena's use is largest.
+        peak_step: the first step at which most bytes of the arena are in use.
         order_peak_bytes: the peak without fragmentation, as the order search counts it.
     """
 
@@ -108,11 +109,11 @@ def make_plan(
     at = {b.id: offset for b, offset in zip(placement.buffers, placed.offsets, strict=True)}
     buffers = {b.id: b for b in placement.buffers}
     bases = {v: index[root(v, producers)] for v in values}
-    use = [0] * max(len(steps), 1)
-    for buffer in placement.buffers:
-        for t in range(buffer.lower, min(buffer.upper, len(use))):
-            use[t] = max(use[t], at[buffer.id] + buffer.size)
-    bound = min(found.bound, placed.height)
+    use = order.loads(problem, found.order) or [0]
+    # A placement's bound holds for its order only; where there is no other order, it holds for all.
+    bound = min(
+        max(found.bound, placed.bound) if _only_order(ordered, producers) else found.bound, placed.height
+    )
     return Plan(
         steps=tuple(ordered),
         offsets={v: at[b] for v, b in bases.items() if b in at},
@@ -123,6 +124,14 @@ def make_plan(
         status="optimal" if placed.height == bound else "feasible",
         peak_step=use.index(max(use)),
         order_peak_bytes=found.peak,
+    )
+
+
+def _only_order(steps: list[Node], producers: Mapping[Value, Node]) -> bool:
+    """Whether every step reads what the step before it made, so that they cannot run in another order."""
+    return all(
+        any(root(v, producers) in before.outputs for v in step.inputs)
+        for before, step in itertools.pairwise(steps)
     )
 
 

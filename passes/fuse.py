@@ -21,7 +21,7 @@ class Fuse(Pass):
     - of two anchors whose results meet, the one executed later takes the meeting point and what follows; also
       the operators of the other behind its smallest value, which is what has to be stored;
     - elementwise operators without an anchor with each other, and with the group that they lead to;
-    - a pad or transpose with the conv2d or pool after it.
+    - pads and transposes with each other and with the conv2d or pool after them.
 
     Constants move into the bodies. Views stay as they are. A group is executed where its last node was.
     """
@@ -70,7 +70,7 @@ def _groups(graph: Graph) -> dict[Node, _Group]:
                     joins = len(producer.outputs) == 1 and value.type.shape == node.output.type.shape
                 else:
                     prologue = producer.op.name in _PROLOGUES and value is node.inputs[0]
-                    joins = prologue and node.op.name in _WINDOWED
+                    joins = prologue and node.op.name in (*_WINDOWED, *_PROLOGUES)
                 if joins:
                     found[groups[producer]] = None
         return sorted(found, key=lambda group: position[group.main], reverse=True)

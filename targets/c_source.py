@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from dnncc.ir.graph import Value
 from dnncc.ir.types import Array, DType
 from dnncc.plan import ALIGNMENT, root
@@ -77,6 +78,9 @@ def header(program: Program) -> str:
         "/* Returns 0, or an error code of dnncc.h (a NULL pointer, a misaligned arena). Inputs are not written;",
         " * inputs, outputs and the arena must not overlap. */",
         f"{prototype(program)};",
+        "",
+        f"/* Runs stored inferences ({name}_selftest.c): how many output bytes are wrong, or -1 on an error. */",
+        f"int {name}_selftest(const {name}_t *net);",
         "",
         f"/* Define before including {name}.c's build to measure: called around node i (0 to {macro}_NODES - 1). */",
         f"#ifndef {macro}_NODE_BEGIN",
@@ -183,7 +187,12 @@ def _cast(value: Value, address: str, const: str) -> str:
 def declaration(program: Program, name: str, data: Array) -> str:
     """The declaration of a constant array, without ``extern`` and semicolon."""
     aligned = "DNNCC_ALIGNED " if data.dtype.itemsize < ALIGNMENT else ""
-    return f"{aligned}const {C_TYPES[DType.of(data)]} {name}[{data.size}] {program.name.upper()}_WEIGHTS_ATTR"
+    return f"{aligned}const {_element(data)} {name}[{data.size}] {program.name.upper()}_WEIGHTS_ATTR"
+
+
+def _element(data: Array) -> str:
+    """The C type of a constant array's elements; stored constants may be unsigned 16 bits, which no tensor is."""
+    return "uint16_t" if data.dtype == np.uint16 else C_TYPES[DType.of(data)]
 
 
 def weights(program: Program) -> str:

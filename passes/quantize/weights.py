@@ -17,6 +17,10 @@ output."""
 LARGEST_RATIO = 256.0
 """Beyond it, one step of the accumulator is more than the whole 8-bit output."""
 
+RATIO_BITS = 13
+"""Ratios of a node are multiples of one power of two, the largest 2^13 at most: multipliers are stored in 16 bits
+with a shift that is a multiple of 4."""
+
 BIAS_LIMIT = 2.0**30
 """Largest bias: half of an i32, so that the products have room beside it."""
 
@@ -59,7 +63,7 @@ def quantize_linear(
     natural = np.abs(rows).max(axis=1) / levels if bits == 8 else _least_squares(rows, levels)
     largest = float(np.clip(natural.max() * x_scale / y_scale, 0.5, LARGEST_RATIO))
     needed = np.maximum(SPREAD * largest * y_scale, np.abs(b) / BIAS_LIMIT) / x_scale
-    scale = np.maximum(natural, needed)
+    scale = _on_grid(np.maximum(natural, needed), y_scale / x_scale)
     while True:
         q = np.clip(np.rint(rows / scale[:, None]), -levels - 1, levels).astype(np.int8)
         integer_bias = np.rint(b / (scale * x_scale)).astype(np.int64) - zero_point * q.sum(
@@ -70,10 +74,18 @@ def quantize_linear(
         if not too_wide.any():
             break
         scale = np.where(too_wide, scale * 2.0, scale)
-    raised = np.flatnonzero((scale > natural) & (np.abs(rows).max(axis=1) > 0.0))
+    raised = np.flatnonzero((scale > natural * (1.0 + 2.0**-6)) & (np.abs(rows).max(axis=1) > 0.0))
     return QuantizedLinear(
         q.reshape(w.shape), scale, integer_bias.astype(np.int32), tuple(int(c) for c in raised)
     )
+
+
+def _on_grid(scale: Array, step: float) -> Array:
+    """Scales [O] raised to where ``scale / step`` has few bits: no weight clips, and nothing is lost, since weights
+    and bias are rounded to the raised scale. By 2^-12 for the largest channel, more for those far below it."""
+    ratio = scale / step
+    unit = 2.0 ** (np.frexp(ratio.max())[1] - RATIO_BITS)
+    return np.maximum(np.ceil(ratio / unit * (1.0 - 2.0**-40)), 1.0) * unit * step
 
 
 def _least_squares(rows: Array, levels: int) -> Array:

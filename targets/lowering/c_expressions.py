@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dnncc.errors import InternalError
+from tvm import tirx
 from tvm_ffi import structural_walk
 
 C_TYPES = {
     "int8": "int8_t",
     "uint8": "uint8_t",
     "int16": "int16_t",
+    "uint16": "uint16_t",
     "int32": "int32_t",
     "int64": "int64_t",
     "float32": "float",
@@ -50,6 +53,8 @@ class Expressions:
         self.calls: set[str] = set()
         self._names: dict[Any, str] = {}
         self._taken: set[str] = {"scratch"}
+        self._kept: set[str] = set()
+        self._scalars: set[str] = set()
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -58,12 +63,21 @@ class Expressions:
         if var in self._names:
             return self._names[var]
         base = re.sub(r"\W", "_", hint if hint and hint[-1].isdigit() else str(var.name)) or hint
+        base = re.sub(r"_local$|_.*_fused$", "", base)  # what a schedule appends
         name, n = base, 0
         while name in self._taken:
             n += 1
             name = f"{base}_{n}"
         self._taken.add(name)
         self._names[var] = name
+        return name
+
+    def declare(self, buffer: Any, elements: int) -> str:
+        """The C name of a local array, kept for the whole function; one of a single element is a variable."""
+        name = self.name(buffer, "t")
+        self._kept.add(name)
+        if elements == 1:
+            self._scalars.add(name)
         return name
 
     def alias(self, buffer: Any, data: Any) -> None:
@@ -75,7 +89,7 @@ class Expressions:
         """Names made inside may be used again after it."""
         taken = set(self._taken)
         yield
-        self._taken = taken
+        self._taken = taken | self._kept
 
     def may_overlap(self, one: Any, other: Any) -> bool:
         """Whether both are activations, which the planner may lay over each other."""
@@ -88,11 +102,14 @@ class Expressions:
 
     def element(self, buffer: Any, indices: Sequence[Any]) -> str:
         (index,) = indices
-        return f"{self.name(buffer)}[{self.print(index)}]"
+        name = self.name(buffer)
+        return name if name in self._scalars else f"{name}[{self.print(index)}]"
 
     def address(self, buffer: Any, index: Any) -> str:
-        text = self.print(index)
-        return self.name(buffer) if text == "0" else f"&{self.name(buffer)}[{text}]"
+        name, text = self.name(buffer), self.print(index)
+        if name in self._scalars:
+            return f"&{name}"
+        return name if text == "0" else f"&{name}[{text}]"
 
     def _at(self, e: Any, minimum: int) -> str:
         text, precedence = self._expression(e)
@@ -115,7 +132,10 @@ class Expressions:
             # Mixed && and || draw a warning without parentheses.
             text = f"{self._at(e.a, 7)} {symbol} {self._at(e.b, 7)}"
             return text, precedence
-        if symbol in ("<<", ">>"):
+        if symbol == "<<" and isinstance(e.b, tirx.IntImm):
+            # C leaves the left shift of a negative number undefined.
+            text, precedence = f"{self._at(e.a, 12)} * {1 << int(e.b)}", 12
+        elif symbol in ("<<", ">>"):
             precedence_of_operands = _UNARY  # a + b >> c draws a warning without parentheses
             text = f"{self._at(e.a, precedence_of_operands)} {symbol} {self._at(e.b, precedence_of_operands)}"
         else:
@@ -132,9 +152,13 @@ class Expressions:
         return str(value), _ATOM if value >= 0 else _UNARY
 
     def _FloatImm(self, e: Any) -> tuple[str, int]:
-        text = repr(float(e.value))
+        value = float(e.value)
         suffix = "f" if str(e.ty.dtype) == "float32" else ""
-        return text + suffix, _ATOM if float(e.value) >= 0 else _UNARY
+        if not math.isfinite(value):
+            # math.h and its INFINITY do not exist everywhere.
+            sign = "0.0" if math.isnan(value) else "1.0" if value > 0 else "-1.0"
+            return f"{sign}{suffix} / 0.0{suffix}", 12
+        return repr(value) + suffix, _ATOM if value >= 0 else _UNARY
 
     def _Var(self, e: Any) -> tuple[str, int]:
         return self.name(e), _ATOM
@@ -146,6 +170,8 @@ class Expressions:
         return self.element(e.buffer, e.indices), _ATOM
 
     def _Cast(self, e: Any) -> tuple[str, int]:
+        if str(e.ty.dtype) == "bool":
+            return f"(uint8_t)({self._at(e.value, 9)} != 0)", _UNARY
         return f"({C_TYPES[str(e.ty.dtype)]}){self._at(e.value, _UNARY)}", _UNARY
 
     def _Not(self, e: Any) -> tuple[str, int]:

@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
+from dnncc.targets.lowering.guards import skip_padding
 from tvm.ir import Range
 from tvm.sym import Analyzer
 
 _ALIGN = 4
-_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
+_BYTES = {
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "float32": 4,
+    "int64": 8,
+    "float64": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ def emit_c(function: Any, inputs: int, constants: int) -> CFunction:
     """Print a lowered PrimFunc whose parameters are ``inputs`` activations, ``constants``, then outputs."""
     printer = _Printer()
     parameters = [printer.parameter(var, i, inputs, constants) for i, var in enumerate(function.params)]
-    printer.statement(function.body, 1)
+    printer.statement(skip_padding(function.body), 1)
     if printer.scratch:
         parameters.append("uint8_t *restrict scratch")
     body = "".join(printer.declarations) + "".join(printer.lines)
@@ -88,10 +99,12 @@ class _Printer:
         elements = 1
         for extent in buffer.ty.shape:
             elements *= int(extent)
-        name = self.expressions.name(buffer, "t")
+        local = str(buffer.ty.storage_scope) == "local"
+        name = self.expressions.declare(buffer, elements if local else 0)
         element = C_TYPES[dtype]
-        if str(buffer.ty.storage_scope) == "local":
-            self.declarations.append(f"    {element} {name}[{elements}];\n")
+        if local:
+            extent = "" if elements == 1 else f"[{elements}]"
+            self.declarations.append(f"    {element} {name}{extent};\n")
             self._local.add(name)
             return
         cast = "scratch" if element == "uint8_t" and not self.scratch else f"scratch + {self.scratch}"
@@ -143,22 +156,28 @@ class _Printer:
     # -- copies and fills --------------------------------------------------------------------------------------------
 
     def _copy_or_fill(self, loop: Any, depth: int) -> bool:
-        """Print ``for i: y[a + i] = x[b + i]`` as a copy and ``= constant`` as a fill, splitting on conditions that
-        do not depend on i; false if the loop is something else."""
-        store = loop.body
+        """Print ``for i: for j: y[a + n*i + j] = x[b + n*i + j]`` as one copy and ``= constant`` as one fill, splitting
+        on conditions that do not depend on the variables; false if the nest is something else."""
+        nest = [loop]
+        while type(nest[-1].body).__name__ == "For":
+            nest.append(nest[-1].body)
+        store = nest[-1].body
         if type(store).__name__ != "BufferStore" or len(store.indices) != 1:
             return False
-        base = self._offset(store.indices[0], loop.loop_var)
+        run = _Run(tuple(one.loop_var for one in nest), 0, 0, 1)
+        for one in reversed(nest):
+            position, first = run.position + one.loop_var * run.count, run.first + one.min * run.count
+            run = _Run(run.variables, position, first, run.count * one.extent)
+        start = self._start(store.indices[0], run)
         # A loop may run a negative number of times, that is never; a copy may not.
-        if base is None or not self.analyzer.can_prove(loop.extent >= 0):
+        if start is None or not all(self.analyzer.can_prove(one.extent >= 0) for one in nest):
             return False
-        start = self.analyzer.simplify(base + loop.min)
-        return self._transfer(store, start, store.value, loop, depth)
+        return self._transfer(store, start, store.value, run, depth)
 
-    def _transfer(self, store: Any, start: Any, value: Any, loop: Any, depth: int) -> bool:
+    def _transfer(self, store: Any, start: Any, value: Any, run: _Run, depth: int) -> bool:
         kind = type(value).__name__
         size = _BYTES[str(store.value.ty.dtype)]
-        count = loop.extent * size if size > 1 else loop.extent
+        count = self.analyzer.simplify(run.count * size)
         target = self.expressions.address(store.buffer, start)
         if kind == "IntImm" and (size == 1 or int(value) == 0):
             self._line(depth, f"memset({target}, {int(value) & 255}, {self._size(count)});")
@@ -168,11 +187,11 @@ class _Printer:
             and len(value.indices) == 1
             and str(value.ty.dtype) == str(store.value.ty.dtype)
         ):
-            source = self._offset(value.indices[0], loop.loop_var)
+            source = self._start(value.indices[0], run)
             if source is None:
                 return False
             origin = value.source if hasattr(value, "source") else value.buffer
-            address = self.expressions.address(origin, self.analyzer.simplify(source + loop.min))
+            address = self.expressions.address(origin, source)
             # An input and an output may share memory (in place); scratch and constants never do.
             function = "memmove" if self.expressions.may_overlap(store.buffer, origin) else "memcpy"
             self._line(depth, f"{function}({target}, {address}, {self._size(count)});")
@@ -180,23 +199,42 @@ class _Printer:
         if (
             kind == "Call"
             and call_name(value) == "if_then_else"
-            and not mentions(value.args[0], loop.loop_var)
+            and not any(mentions(value.args[0], v) for v in run.variables)
         ):
             mark = len(self.lines)
             self._line(depth, f"if ({self.expressions.print(value.args[0])}) {{")
-            if self._transfer(store, start, value.args[1], loop, depth + 1):
+            if self._transfer(store, start, value.args[1], run, depth + 1):
                 self._line(depth, "} else {")
-                if self._transfer(store, start, value.args[2], loop, depth + 1):
+                if self._transfer(store, start, value.args[2], run, depth + 1):
                     self._line(depth, "}")
                     return True
             del self.lines[mark:]
         return False
 
     def _size(self, count: Any) -> str:
-        text = self.expressions.print(self.analyzer.simplify(count) if not isinstance(count, int) else count)
+        text = self.expressions.print(count)
         return text + "u" if text.isdigit() else f"(size_t)({text})"
 
-    def _offset(self, index: Any, var: Any) -> Any:
-        """``index - var`` if the loop variable runs with unit stride, else None."""
-        rest = self.analyzer.simplify(index - var)
-        return None if mentions(rest, var) else rest
+    def _start(self, index: Any, run: _Run) -> Any:
+        """The first index, if the indices of a run follow one another; else None."""
+        rest = self.analyzer.simplify(index - run.position)
+        if any(mentions(rest, v) for v in run.variables):
+            return None
+        return self.analyzer.simplify(rest + run.first)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A nest of loops that may touch consecutive elements.
+
+    Attributes:
+        variables: the loops' variables, outermost first.
+        position: the number of the element, in these variables.
+        first: the position at which the loops begin.
+        count: how many elements.
+    """
+
+    variables: tuple[Any, ...]
+    position: Any
+    first: Any
+    count: Any

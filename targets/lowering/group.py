@@ -39,16 +39,20 @@ class NarrowConstant:
         return value * (1 << self._shift) if self._shift else value
 
 
+_SHIFT_STEP = 4  # few different shifts, so that layers of one shape share their code
+
+
 def narrowed(data: Array) -> tuple[Array, int] | None:
     """(values, shift) with ``values * 2^shift == data`` and values of 16 bits; None if there is no such pair."""
     if data.dtype != np.int32 or not data.size:
         return None
     bits = int(np.bitwise_or.reduce(np.abs(data.astype(np.int64)).reshape(-1)))
-    shift = (bits & -bits).bit_length() - 1 if bits else 0
+    shift = ((bits & -bits).bit_length() - 1) // _SHIFT_STEP * _SHIFT_STEP if bits else 0
     values = data.astype(np.int64) >> shift
-    if values.min() < -(1 << 15) or values.max() >= 1 << 15:
-        return None
-    return values.astype(np.int16), shift
+    for dtype in (np.int16, np.uint16):
+        if np.iinfo(dtype).min <= values.min() and values.max() <= np.iinfo(dtype).max:
+            return values.astype(dtype), shift
+    return None
 
 
 @dataclass
