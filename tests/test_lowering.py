@@ -27,6 +27,7 @@ CASES: dict[str, tuple[str, Graph]] = {
     "narrow multipliers": ("gemm", conv((4, 4, 8), 8, 3, 1, SAME, narrow=True)),
     "kernel as large as the input": ("gemv-1x4", conv((3, 3, 8), 10, 3)),
     "vector times matrix": ("gemv-1x4", linear(1, 64, 12)),
+    "vector times matrix, tiny": ("gemv-1x4", linear(1, 3, 5)),
     "vector times matrix, odd": ("gemv-1x4", linear(1, 30, 5, DType.U8)),
     "few rows": ("gemm", linear(3, 30, 5)),
     "rows": ("gemm", linear(4, 64, 12, DType.U8)),

@@ -44,13 +44,13 @@ def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     weights, bias = operands
     o = weights.shape[0]
     k = int(np.prod(weights.shape[1:]))
-    words = round_up(k, 4) // 4
+    words = _words(k)
     expressions = Expressions(body, lambda dims: (dims[-1],))
     for value in body.inputs:
         expressions.reshape_input(value)
     x = te.placeholder((k,), source.type.dtype.numpy.name, "x")
     expressions[source] = expressions.operands.inputs[source] = x
-    packed = padded_channels(padded_channels(weights.reshape(o, k), 1, 4), 0, 4)
+    packed = padded_channels(padded_channels(weights.reshape(o, k), 1, 4 * words), 0, 4)
     w = expressions.operands.constant("w", packed.reshape(-1, 4, words, 4).transpose(0, 2, 1, 3))
     b = expressions.operands.constant("bias", padded_channels(bias, 0, 4))
     expressions[anchor.output] = _product(x, w, b, o, k)
@@ -85,9 +85,14 @@ def _covers_input(anchor: Node) -> bool:
     return False
 
 
+def _words(k: int) -> int:
+    """Groups of four bytes per row; at least two, since a loop of one iteration is no loop to the matcher."""
+    return max(round_up(k, 4) // 4, 2)
+
+
 def _product(x: Any, w: Any, bias: Any, o: int, k: int) -> Any:
-    words = round_up(k, 4) // 4
-    if k % 4:
+    words = _words(k)
+    if k < 4 * words:
         source = x
         x = te.compute((4 * words,), lambda i: select([i < k], source[i], zero(source.dtype)), name="filled")
     g, i = te.reduce_axis((0, words), "g"), te.reduce_axis((0, 4), "i")
