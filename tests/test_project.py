@@ -19,7 +19,12 @@ import typecheck
 # Libraries that take long to load: `dnncc --help` needs none of them.
 HEAVY = {"torch", "tvm", "tvm_ffi", "onnx", "ortools", "onnxruntime", "unicorn", "capstone", "ziglang"}
 # Distribution to import name, where the two differ.
-IMPORT_NAMES = {"protobuf": "google", "apache-tvm": "tvm", "apache-tvm-ffi": "tvm_ffi", "pyelftools": "elftools"}
+IMPORT_NAMES = {
+    "protobuf": "google",
+    "apache-tvm": "tvm",
+    "apache-tvm-ffi": "tvm_ffi",
+    "pyelftools": "elftools",
+}
 FOLDERS = ("compiler", "passes", "targets", "runtime")
 
 
