@@ -85,7 +85,8 @@ def _on_grid(scale: Array, step: float) -> Array:
     and bias are rounded to the raised scale. By 2^-12 for the largest channel, more for those far below it."""
     ratio = scale / step
     unit = 2.0 ** (np.frexp(ratio.max())[1] - RATIO_BITS)
-    return np.maximum(np.ceil(ratio / unit * (1.0 - 2.0**-40)), 1.0) * unit * step
+    raised: Array = np.maximum(np.ceil(ratio / unit * (1.0 - 2.0**-40)), 1.0) * unit * step
+    return raised
 
 
 def _least_squares(rows: Array, levels: int) -> Array:
