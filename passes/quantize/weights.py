@@ -63,6 +63,7 @@ def quantize_linear(
     natural = np.abs(rows).max(axis=1) / levels if bits == 8 else _least_squares(rows, levels)
     largest = float(np.clip(natural.max() * x_scale / y_scale, 0.5, LARGEST_RATIO))
     needed = np.maximum(SPREAD * largest * y_scale, np.abs(b) / BIAS_LIMIT) / x_scale
+    forced = needed > natural
     scale = _on_grid(np.maximum(natural, needed), y_scale / x_scale)
     while True:
         q = np.clip(np.rint(rows / scale[:, None]), -levels - 1, levels).astype(np.int8)
@@ -73,8 +74,9 @@ def quantize_linear(
         too_wide = (sums.low < DType.I32.min) | (sums.high > DType.I32.max)
         if not too_wide.any():
             break
+        forced |= too_wide
         scale = np.where(too_wide, scale * 2.0, scale)
-    raised = np.flatnonzero((scale > natural * (1.0 + 2.0**-6)) & (np.abs(rows).max(axis=1) > 0.0))
+    raised = np.flatnonzero(forced & (np.abs(rows).max(axis=1) > 0.0))
     return QuantizedLinear(
         q.reshape(w.shape), scale, integer_bias.astype(np.int32), tuple(int(c) for c in raised)
     )
