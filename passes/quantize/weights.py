@@ -33,7 +33,7 @@ class QuantizedLinear:
         weights: i8, shaped like the float weights.
         scale: float64 [O], positive: what one step of a weight stands for.
         bias: i32 [O], in steps of ``scale * input scale``.
-        raised: the channels whose scale is coarser than their weights alone would need.
+        raised: the channels whose scale had to be coarser than their weights alone would need.
     """
 
     weights: Array
