@@ -56,16 +56,22 @@ def write_artifact(compilation: Compilation, folder: Path) -> None:
 
 
 def _replace_content(folder: Path, new: Path) -> None:
-    """Put what is in ``new`` in the place of the artifact in ``folder``; without a manifest it is none meanwhile."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for old in folder.iterdir():
-        if old.is_dir() and not old.is_symlink():
-            if old != new:
-                shutil.rmtree(old)
-        else:
-            old.unlink()
-    for entry in sorted(new.iterdir(), key=lambda entry: entry.name == MANIFEST):
-        entry.rename(folder / entry.name)
+    """Put what is in ``new`` in the place of the artifact in ``folder``; without a manifest it is none meanwhile.
+
+    Only files that the old manifest lists go: what the user put beside them stays.
+    """
+    listed = [folder / name for name in load_manifest(folder)["files"]]
+    (folder / MANIFEST).unlink()
+    for old in listed:
+        if folder.resolve() in old.resolve().parents:
+            old.unlink(missing_ok=True)
+            if old.parent != folder and old.parent.is_dir() and not any(old.parent.iterdir()):
+                old.parent.rmdir()
+    files = [path for path in new.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name == MANIFEST):
+        target = folder / path.relative_to(new)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
 
 
 def check_writable(folder: Path) -> None:
