@@ -60,18 +60,29 @@ def _replace_content(folder: Path, new: Path) -> None:
 
     Only files that the old manifest lists go: what the user put beside them stays.
     """
-    listed = [folder / name for name in load_manifest(folder)["files"]]
-    (folder / MANIFEST).unlink()
+    listed = [folder / name for name in load_manifest(folder)["files"]] if _is_artifact(folder) else []
+    moves = {path: folder / path.relative_to(new) for path in new.rglob("*") if path.is_file()}
+    # What can fail on a full disk comes first; removing and renaming do not need space.
+    for place in {target.parent for target in moves.values()}:
+        if not place.is_dir():
+            place.mkdir(parents=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
     for old in listed:
         if folder.resolve() in old.resolve().parents:
             old.unlink(missing_ok=True)
-            if old.parent != folder and old.parent.is_dir() and not any(old.parent.iterdir()):
-                old.parent.rmdir()
-    files = [path for path in new.rglob("*") if path.is_file()]
-    for path in sorted(files, key=lambda path: path.name == MANIFEST):
-        target = folder / path.relative_to(new)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+    for path in sorted(moves, key=lambda path: path.name == MANIFEST):
+        path.replace(moves[path])
+    for place in {old.parent for old in listed} - {folder}:
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
+
+
+def _is_artifact(folder: Path) -> bool:
+    """Whether the folder holds a manifest of ours."""
+    try:
+        return "dnncc" in load_manifest(folder)
+    except UnreadableModelError:
+        return False
 
 
 def check_writable(folder: Path) -> None:
@@ -79,7 +90,7 @@ def check_writable(folder: Path) -> None:
     choose = "choose another output folder with -o"
     try:
         if folder.is_dir():
-            if any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+            if any(folder.iterdir()) and not _is_artifact(folder):
                 raise OutputError(
                     f"{folder} is not empty and holds no artifact of dnncc",
                     help=f"{choose}, or empty this one",

@@ -103,6 +103,12 @@ _C_KEYWORDS = frozenset((
     "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
     "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while",
 ))
+# NAME_t would be a type of <stdint.h> or <stddef.h>, or NAME.h one of the headers that the sources include.
+_C_TAKEN = frozenset((
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "intptr", "uintptr", "intmax",
+    "uintmax", "size", "ssize", "ptrdiff", "wchar", "max_align", "nullptr", "dnncc", "stdint", "stddef", "string",
+    "stdio", "stdlib", "limits", "math", "stdbool", "main",
+))
 # fmt: on
 SYNTHETIC_SAMPLES = 32
 SELFTEST_SAMPLES = 4
@@ -198,11 +204,19 @@ def _options(target: str, given: Mapping[str, Any]) -> Options:
         if value not in choices:
             shown = ", ".join(map(str, choices))
             raise UsageError(f"{name} cannot be {value!r}", help=f"choose one of {shown}")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", options.name) or options.name in _C_KEYWORDS:
+    if (
+        not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", options.name)
+        or _taken(options.name)
+    ):
         raise UsageError(
             f"'{options.name}' cannot prefix C names", help="choose letters, digits and _, with --name"
         )
     return options
+
+
+def _taken(name: str) -> bool:
+    """Whether C or its headers use the name, or dnncc.h the macros with this prefix."""
+    return name in _C_KEYWORDS | _C_TAKEN or name.lower() == "dnncc"
 
 
 def _load(model: Any, options: Options) -> tuple[Graph, str]:
