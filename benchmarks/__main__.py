@@ -14,7 +14,7 @@ from dnncc.errors import DnnccError
 
 from benchmarks import matrix, mlperf_tiny
 from benchmarks.bars import Bar, judge
-from benchmarks.bitexact import Cell, find_places, prove
+from benchmarks.bitexact import Cell, missing_tools, prove
 from benchmarks.measure import BenchmarkError, Result, StartUp, measure, measure_start_up
 from benchmarks.networks import NAMES, REPOSITORY, find_networks
 from benchmarks.tables import Table, as_markdown, as_text
@@ -65,7 +65,7 @@ def _tables(
 ) -> list[Table]:
     found = mlperf_tiny.tables(results) if results else []
     if cells:
-        found.append(matrix.table(cells, find_places()[1]))
+        found.append(matrix.table(cells, missing_tools()))
     found.append(mlperf_tiny.passed(bars, missing))
     return found
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from dnncc.artifact import load_graph
-from dnncc.errors import DnnccError, ToolMissingError
+from dnncc.errors import DnnccError
 from dnncc.interpreter import interpret
-from dnncc.runtime.compilers import FIRMWARE_COMPILERS, HOST_COMPILERS, find_compiler
+from dnncc.runtime.compilers import FIRMWARE_COMPILERS, HOST_COMPILERS
 from dnncc.runtime.cores import CORES
 from dnncc.runtime.emulator import Emulator
 from dnncc.runtime.host import HostModel
@@ -24,13 +24,15 @@ from dnncc.runtime.qemu import MODELS, Qemu
 from dnncc.validation import made_up
 
 from benchmarks.inside import compile_inside
-from benchmarks.measure import CORTEX_M4, Progress, compile_network, real_or_synthetic
+from benchmarks.measure import CORTEX_M4, Progress, compile_network, has, real_or_synthetic
 from benchmarks.networks import Array, Network
 
 HOST_LEVELS = ("-O0", "-O1", "-O2", "-O3")
 CORE_LEVELS = ("-O0", "-O3", "-Os")  # beside -O2, on the Cortex-M4
-REAL = 12
-MADE_UP = 12
+SAMPLES = (12, 12)  # real ones; made up ones
+SAMPLES_INSIDE = (4, 4)
+INSIDE = ", inside"
+QEMU = "qemu-system-arm"
 _QEMU_SAMPLES = 8  # per boot: they lie in the board's flash
 
 Sample = Sequence[Array]
@@ -53,6 +55,11 @@ class Place:
     @property
     def label(self) -> str:
         return " ".join(word for word in (self.kind, self.machine, self.compiler, self.opt) if word)
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """What has to be installed beside PyPI's packages."""
+        return (self.compiler, QEMU) if self.kind == "qemu" else (self.compiler,)
 
     def run(self, artifact: Path, samples: Sequence[Sample]) -> list[list[Array]]:
         """The outputs of every sample.
@@ -94,21 +101,32 @@ class Cell:
         return self.values > 0 and self.mismatches == 0 and not self.problem
 
 
-def find_places() -> tuple[list[Place], list[str]]:
-    """Every place whose tools are installed, and the names of the tools that are not."""
-    missing = [name for name in (*HOST_COMPILERS, "gcc-arm") if not _installed(name)]
-    places = [Place("host", "", c, opt) for c in HOST_COMPILERS if c not in missing for opt in HOST_LEVELS]
-    firmware = [c for c in FIRMWARE_COMPILERS if c not in missing]
-    places += [Place("emulator", core, c, "-O2") for core in CORES for c in firmware]
-    places += [Place("emulator", CORTEX_M4, c, opt) for c in firmware for opt in CORE_LEVELS]
-    if shutil.which("qemu-system-arm") is None:
-        missing.append("qemu-system-arm")
-    elif "gcc-arm" not in missing:
-        places += [Place("qemu", machine, "gcc-arm", "-O2") for machine in MODELS]
-    return places, missing
+def all_places() -> list[Place]:
+    """Every place that there is, installed or not."""
+    places = [Place("host", "", compiler, opt) for compiler in HOST_COMPILERS for opt in HOST_LEVELS]
+    places += [Place("emulator", core, compiler, "-O2") for core in CORES for compiler in FIRMWARE_COMPILERS]
+    places += [Place("emulator", CORTEX_M4, c, opt) for c in FIRMWARE_COMPILERS for opt in CORE_LEVELS]
+    return [*places, *(Place("qemu", machine, "gcc-arm", "-O2") for machine in MODELS)]
 
 
-def samples_of(network: Network, artifact: Path, real: int = REAL, made: int = MADE_UP) -> list[Sample]:
+def places_inside() -> list[Place]:
+    """Those where the outputs of all kernels have room, without the emulator's further levels."""
+    return [p for p in all_places() if p.kind == "host" or (p.kind == "emulator" and p.opt == "-O2")]
+
+
+def missing_tools() -> list[str]:
+    """Which of the compilers and QEMU are not installed."""
+    missing = [name for name in dict.fromkeys((*HOST_COMPILERS, *FIRMWARE_COMPILERS)) if not has(name)]
+    return missing if shutil.which(QEMU) else [*missing, QEMU]
+
+
+def find_places() -> list[Place]:
+    """Every place whose tools are installed."""
+    missing = missing_tools()
+    return [place for place in all_places() if not any(tool in missing for tool in place.tools)]
+
+
+def samples_of(network: Network, artifact: Path, real: int, made: int) -> list[Sample]:
     """Calibration samples (made up where there are none), and ones that cover the inputs' whole range."""
     graph = load_graph(artifact)
     return [*real_or_synthetic(network, graph, real), *made_up(graph, made)]
@@ -149,26 +167,31 @@ def differing_bytes(got: Array, wanted: Array) -> int:
 def prove(networks: Sequence[Network], folder: Path, progress: Progress) -> list[Cell]:
     """The whole matrix; the artifacts end up in `folder`.
 
-    Beside each network runs one that shows its inside ("NAME, inside"), wherever its outputs have room.
+    Beside each network runs one that shows its inside (``INSIDE`` in its name).
 
     Raises:
         BenchmarkError, DnnccError: a network does not compile.
     """
-    places, _ = find_places()
+    places = find_places()
     cells = []
     for network in networks:
         artifact = compile_network(network, folder, progress)
-        cells += _column(network.name, network, artifact, places, progress)
+        cells += _column(network.name, network, artifact, places, SAMPLES, progress)
         inside = compile_inside(network, folder, progress)
-        roomy = [place for place in places if place.kind != "qemu"]
-        cells += _column(f"{network.name}, inside", network, inside, roomy, progress)
+        chosen = [place for place in places if place in places_inside()]
+        cells += _column(f"{network.name}{INSIDE}", network, inside, chosen, SAMPLES_INSIDE, progress)
     return cells
 
 
 def _column(
-    name: str, network: Network, artifact: Path, places: Sequence[Place], progress: Progress
+    name: str,
+    network: Network,
+    artifact: Path,
+    places: Sequence[Place],
+    counts: tuple[int, int],
+    progress: Progress,
 ) -> list[Cell]:
-    samples = samples_of(network, artifact)
+    samples = samples_of(network, artifact, *counts)
     progress(f"{name}: {len(samples)} samples through the interpreter")
     expected = expected_outputs(artifact, samples)
     cells = []
@@ -176,11 +199,3 @@ def _column(
         progress(f"{name}: {place.label}")
         cells.append(compare(name, artifact, place, samples, expected))
     return cells
-
-
-def _installed(compiler: str) -> bool:
-    try:
-        find_compiler(compiler)
-    except ToolMissingError:
-        return False
-    return True

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 from dnncc.artifact import load_graph, load_manifest
 from dnncc.calibration import load_samples, synthetic_samples
+from dnncc.errors import ToolMissingError
 from dnncc.execution import run
 from dnncc.ir.graph import Const, Graph
 from dnncc.passes.quantize import integer_arguments
+from dnncc.runtime.compilers import find_compiler
 from dnncc.runtime.cores import CORES
 from dnncc.runtime.emulator import Emulator
 from dnncc.validation import made_up
@@ -45,15 +47,17 @@ class OnCore:
 
     Attributes:
         instructions: exact. cycles: estimated, with memory that answers at once.
-        spread: the fewest instructions of a sample.
+        fewest: the instructions of the sample that takes fewest.
         code_bytes, constant_bytes: of the artifact. library_bytes: added by the linker (memcpy and its kin).
         flash_bytes: code, constants and initial values, without the library.
         ram_bytes: arena and statics, without stack, input and output.
     """
 
     core: str
+    compiler: str
+    opt: str
     instructions: int
-    spread: int
+    fewest: int
     cycles: int
     stack_bytes: int
     code_bytes: int
@@ -85,7 +89,8 @@ class Result:
         reproducible: compiled twice with different hash seeds, every file has the same bytes.
         similarity: cosine between the outputs and the float model's on samples that calibration has not seen,
             the least of all samples and outputs; of made up noise where there are no real ones.
-        cores: per emulated core.
+        cores: per emulated core, built with zig -O2.
+        builds: of other compilers and levels, on the Cortex-M4.
     """
 
     name: str
@@ -100,6 +105,7 @@ class Result:
     similarity: float
     quality: Quality | None
     cores: tuple[OnCore, ...]
+    builds: tuple[OnCore, ...]
 
     @property
     def cortex_m4(self) -> OnCore:
@@ -122,10 +128,14 @@ def measure(network: Network, folder: Path, progress: Progress) -> Result:
     """
     artifact, seconds, cpu_seconds, reproducible = compile_twice(network, folder, progress)
     graph = load_graph(artifact)
-    cores = []
+    samples = _samples(network, graph)
+    cores, builds = [], []
     for core in CORES:
         progress(f"{network.name}: running on an emulated {core}")
-        cores.append(_on_core(artifact, core, _samples(network, graph)))
+        cores.append(_on_core(artifact, core, "zig", "-O2", samples))
+    for compiler, opt in other_builds():
+        progress(f"{network.name}: built with {compiler} {opt}")
+        builds.append(_on_core(artifact, CORTEX_M4, compiler, opt, samples))
     progress(f"{network.name}: comparing with the float model")
     manifest = load_manifest(artifact)
     return Result(
@@ -141,6 +151,7 @@ def measure(network: Network, folder: Path, progress: Progress) -> Result:
         similarity=_similarity(network, artifact, graph),
         quality=_quality(network, artifact),
         cores=tuple(cores),
+        builds=tuple(builds),
     )
 
 
@@ -225,6 +236,21 @@ def measure_start_up() -> StartUp:
     return StartUp(statistics.median(times), tuple(done.stdout.split()))
 
 
+def other_builds() -> list[tuple[str, str]]:
+    """Compilers and levels beside zig -O2, as far as they are installed."""
+    builds = [("zig", "-Os"), ("zig", "-O3")]
+    return [*builds, ("gcc-arm", "-Os"), ("gcc-arm", "-O2"), ("gcc-arm", "-O3")] if has("gcc-arm") else builds
+
+
+def has(compiler: str) -> bool:
+    """Whether that compiler is installed."""
+    try:
+        find_compiler(compiler)
+    except ToolMissingError:
+        return False
+    return True
+
+
 def real_or_synthetic(network: Network, graph: Graph, count: int) -> list[list[Array]]:
     """The first calibration samples, or made up ones where there are none, in the artifact's types."""
     given = (
@@ -240,13 +266,17 @@ def _samples(network: Network, graph: Graph) -> list[Sequence[Array]]:
     return [*made_up(graph, 3), *real_or_synthetic(network, graph, 1)]
 
 
-def _on_core(artifact: Path, core: str, samples: Sequence[Sequence[Array]]) -> OnCore:
-    emulator = Emulator(artifact, core)
+def _on_core(
+    artifact: Path, core: str, compiler: str, opt: str, samples: Sequence[Sequence[Array]]
+) -> OnCore:
+    emulator = Emulator(artifact, core, compiler, opt=opt)
     runs = [emulator.run(sample) for sample in samples]
     return OnCore(
         core=core,
+        compiler=compiler,
+        opt=opt,
         instructions=max(r.instructions for r in runs),
-        spread=min(r.instructions for r in runs),
+        fewest=min(r.instructions for r in runs),
         cycles=max(r.cycles for r in runs),
         stack_bytes=max(r.stack_bytes for r in runs),
         code_bytes=emulator.code_bytes,

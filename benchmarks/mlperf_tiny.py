@@ -14,7 +14,14 @@ _PEER_NETWORKS = ("kws", "ic", "vww", "ad")
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """What was measured, in the order in which it is read."""
-    return [speed(results), memory(results), quality(results), cores(results), peers(results)]
+    return [
+        speed(results),
+        memory(results),
+        quality(results),
+        cores(results),
+        builds(results),
+        peers(results),
+    ]
 
 
 def speed(results: Sequence[Result]) -> Table:
@@ -102,6 +109,17 @@ def cores(results: Sequence[Result]) -> Table:
     ]
     notes = ("Instructions per inference / per MAC, of the same C files, built with zig -O2.",)
     return Table("Every core", ("network", *names), tuple(rows), notes)
+
+
+def builds(results: Sequence[Result]) -> Table:
+    rows = []
+    for r in results:
+        for b in (r.cortex_m4, *r.builds):
+            cells = (b.instructions, b.cycles, b.stack_bytes, b.code_bytes, b.library_bytes)
+            rows.append((r.name, f"{b.compiler} {b.opt}", *(f"{n:,}" for n in cells)))
+    head = ("network", "built with", "instructions", "cycles, estimated", "stack", "code", "library")
+    notes = ("The same C files on the emulated Cortex-M4. gcc-arm: arm-none-eabi-gcc.",)
+    return Table("Every build", head, tuple(rows), notes)
 
 
 def peers(results: Sequence[Result]) -> Table:

@@ -204,10 +204,7 @@ def _options(target: str, given: Mapping[str, Any]) -> Options:
         if value not in choices:
             shown = ", ".join(map(str, choices))
             raise UsageError(f"{name} cannot be {value!r}", help=f"choose one of {shown}")
-    if (
-        not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", options.name)
-        or _taken(options.name)
-    ):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", options.name) or _taken(options.name):
         raise UsageError(
             f"'{options.name}' cannot prefix C names", help="choose letters, digits and _, with --name"
         )

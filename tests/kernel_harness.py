@@ -93,13 +93,13 @@ class Kernel:
 
     function: Callable[[Any], Any]
 
-    def __init__(self, graph: Graph, folder: Path | None = None) -> None:
+    def __init__(self, graph: Graph, folder: Path | None = None, compact: bool = False) -> None:
         """Without a folder nothing is compiled yet: ``compile_kernels`` does that for many at once."""
         self.graph = graph
         fused = graph.clone()
         Pipeline.parse("fuse").run(fused)
         (node,) = (n for n in fused.nodes if not n.op.is_view)
-        self.code: GroupCode = lower_group(node)
+        self.code: GroupCode = lower_group(node, compact)
         # The group's operands: graph inputs in the fused node's order.
         names = [v.name for v in graph.inputs]
         self.order = [names.index(v.name) for v in node.inputs if not isinstance(v, Const)]
@@ -152,7 +152,7 @@ class Kernel:
         (expected,) = interpret(self.graph, inputs)
         self._compare(self.run(inputs), expected)
         for (_, i), distance in self.code.needs.overlaps.items():
-            for extra in (0, 4, 40):
+            for extra in (0, 8, 40):
                 self._compare(self.run(inputs, {i: distance + extra}), expected)
 
     def _compare(self, found: Array, expected: Array) -> None:

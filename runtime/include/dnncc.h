@@ -26,6 +26,14 @@
 #define DNNCC_ERROR_NULL 1      /* a pointer argument is NULL */
 #define DNNCC_ERROR_ALIGNMENT 2 /* an arena is not aligned to NAME_ARENA_ALIGN bytes */
 
+#if defined(__clang__)
+#define DNNCC_NO_UNROLL _Pragma("clang loop unroll(disable)")
+#elif defined(__GNUC__) && __GNUC__ >= 8
+#define DNNCC_NO_UNROLL _Pragma("GCC unroll 1")
+#else
+#define DNNCC_NO_UNROLL
+#endif
+
 #if defined(__GNUC__)
 #define DNNCC_ALIGNED __attribute__((aligned(4)))
 #define DNNCC_UNUSED __attribute__((unused))
@@ -132,6 +140,26 @@ DNNCC_UNUSED static float dnncc_sqrtf(float x) {
 /* Quotient and remainder that round towards minus infinity, for a positive divisor. */
 static inline int32_t dnncc_floordiv(int32_t a, int32_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 static inline int32_t dnncc_floormod(int32_t a, int32_t b) { return a - dnncc_floordiv(a, b) * b; }
+
+/* -- bytes at a distance --------------------------------------------------------------------------------------------- */
+
+/* dst[i * dst_step] = src[i * src_step] for i < n. */
+DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_copy_strided(void *dst, int32_t dst_step, const void *src,
+                                                           int32_t src_step, int32_t n) {
+    uint8_t *to = (uint8_t *)dst;
+    const uint8_t *from = (const uint8_t *)src;
+    for (; n > 0; --n, to += dst_step, from += src_step) {
+        *to = *from;
+    }
+}
+
+/* dst[i * dst_step] = value for i < n. */
+DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_fill_strided(void *dst, int32_t dst_step, int32_t value, int32_t n) {
+    uint8_t *to = (uint8_t *)dst;
+    for (; n > 0; --n, to += dst_step) {
+        *to = (uint8_t)value;
+    }
+}
 
 /* -- activations to 16-bit pairs ----------------------------------------------------------------------------------- */
 

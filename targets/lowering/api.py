@@ -28,15 +28,17 @@ def requantize_expr(x: Any, multiplier: Any, shift: int, lo: int, hi: int, dtype
     that it suffices; the rounding high multiplication (SMMULR) for a shift of 32; a 64-bit product otherwise.
     """
     x32 = x.astype("int32")
-    if isinstance(multiplier, tirx.IntImm) and int(multiplier) == 1 and 2 <= shift < 32:
-        # ((x >> (s-1)) + 1) >> 1 is the same number, and cannot overflow.
-        return clamp_expr(((x32 >> (shift - 1)) + 1) >> 1, lo, hi, dtype)
+    if isinstance(multiplier, tirx.IntImm) and int(multiplier) == 1:
+        if shift == 0:
+            return clamp_expr(x32, lo, hi, dtype)
+        if 2 <= shift < 32:
+            # ((x >> (s-1)) + 1) >> 1 is the same number, and cannot overflow.
+            return clamp_expr(((x32 >> (shift - 1)) + 1) >> 1, lo, hi, dtype)
     bound = _magnitude(x) * (abs(int(multiplier)) if isinstance(multiplier, tirx.IntImm) else 1 << 31)
     rounding = (1 << shift) >> 1
     if bound + rounding <= _I32[1]:
-        y = x32 if isinstance(multiplier, tirx.IntImm) and int(multiplier) == 1 else x32 * multiplier
-        y = (y + rounding) >> shift if shift else y
-        return clamp_expr(y, lo, hi, dtype)
+        y = x32 * multiplier
+        return clamp_expr((y + rounding) >> shift if shift else y, lo, hi, dtype)
     if shift == 32:
         return clamp_expr(extern_pure("int32", "dnncc_mulhi_round", x32, multiplier), lo, hi, dtype)
     arguments = (x32, multiplier, const(shift, "int32"), const(lo, "int32"), const(hi, "int32"))

@@ -91,10 +91,6 @@ class Expressions:
         yield
         self._taken = taken | self._kept
 
-    def may_overlap(self, one: Any, other: Any) -> bool:
-        """Whether both are activations, which the planner may lay over each other."""
-        return all(re.fullmatch(r"[xy]\d+", self.name(b)) for b in (one, other))
-
     # -- printing ----------------------------------------------------------------------------------------------------
 
     def print(self, e: Any) -> str:

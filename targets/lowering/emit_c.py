@@ -7,15 +7,18 @@ text is clean under -Wconversion. Expressions live in ``c_expressions``; this fi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
 from dnncc.targets.lowering.guards import skip_padding
 from tvm.ir import Range
-from tvm.sym import Analyzer
+from tvm.sym import Analyzer, detect_linear_equation
 
 _ALIGN = 4
+_CALL = re.compile(r"\s*(mem|dnncc_)\w+\(")
+_LONG = 8  # iterations from which a call pays
 _BYTES = {
     "int8": 1,
     "uint8": 1,
@@ -27,6 +30,10 @@ _BYTES = {
     "int64": 8,
     "float64": 8,
 }
+
+
+OVERLAPPING = "dnncc.overlapping"
+"""Attribute of a PrimFunc: the indices of the inputs that an output may overlap; without it any may."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,8 @@ class CFunction:
 
 def emit_c(function: Any, inputs: int, constants: int) -> CFunction:
     """Print a lowered PrimFunc whose parameters are ``inputs`` activations, ``constants``, then outputs."""
-    printer = _Printer()
+    overlapping = function.attrs.get(OVERLAPPING)
+    printer = _Printer(range(inputs) if overlapping is None else [int(i) for i in overlapping])
     parameters = [printer.parameter(var, i, inputs, constants) for i, var in enumerate(function.params)]
     printer.statement(skip_padding(function.body), 1)
     if printer.scratch:
@@ -65,8 +73,9 @@ def emit_c(function: Any, inputs: int, constants: int) -> CFunction:
 
 
 class _Printer:
-    def __init__(self) -> None:
+    def __init__(self, overlapping: Iterable[int]) -> None:
         self.analyzer = Analyzer()
+        self._overlapping = {f"x{i}" for i in overlapping}
         self.expressions = Expressions(self.analyzer)
         self.declarations: list[str] = []
         self.lines: list[str] = []
@@ -116,16 +125,20 @@ class _Printer:
         self.expressions.alias(s.buffer, data)
 
     def _For(self, s: Any, depth: int) -> None:
-        if self._copy_or_fill(s, depth):
+        if self._copy_or_fill(s, depth) or self._strided_copy(s, depth):
             return
         self.analyzer.bind(s.loop_var, Range.from_min_extent(s.min, s.extent))
         with self.expressions.scope():
             name = self.expressions.name(s.loop_var, "i")
             first = self.expressions.print(s.min)
             limit = self.expressions.print(self.analyzer.simplify(s.min + s.extent))
+            mark = len(self.lines)
             self._line(depth, f"for (int32_t {name} = {first}; {name} < {limit}; ++{name}) {{")
             self.statement(s.body, depth + 1)
             self._line(depth, "}")
+            if any(_CALL.match(line) for line in self.lines[mark:]):
+                # Unrolling a loop around calls makes the code larger and no faster.
+                self.lines.insert(mark, "    " * depth + "DNNCC_NO_UNROLL\n")
 
     def _IfThenElse(self, s: Any, depth: int) -> None:
         self._line(depth, f"if ({self.expressions.print(s.condition)}) {{")
@@ -192,8 +205,7 @@ class _Printer:
                 return False
             origin = value.source if hasattr(value, "source") else value.buffer
             address = self.expressions.address(origin, source)
-            # An input and an output may share memory (in place); scratch and constants never do.
-            function = "memmove" if self.expressions.may_overlap(store.buffer, origin) else "memcpy"
+            function = "memmove" if self._may_overlap(store.buffer, origin) else "memcpy"
             self._line(depth, f"{function}({target}, {address}, {self._size(count)});")
             return True
         if (
@@ -210,6 +222,57 @@ class _Printer:
                     return True
             del self.lines[mark:]
         return False
+
+    def _strided_copy(self, loop: Any, depth: int) -> bool:
+        """Print ``for i: scratch[a*i + b] = condition ? x[c*i + d] : k`` of bytes, the condition free of i, as a call.
+
+        C compilers unroll and unswitch such a loop into kilobytes.
+        """
+        store = loop.body
+        if type(store).__name__ != "BufferStore" or _BYTES[str(store.value.ty.dtype)] != 1:
+            return False
+        if self._written(store.buffer) or not self.analyzer.can_prove(loop.extent >= _LONG):
+            return False
+        value, condition = store.value, None
+        if type(value).__name__ == "Call" and call_name(value) == "if_then_else":
+            condition, value, other = value.args
+            if mentions(condition, loop.loop_var) or type(other).__name__ != "IntImm":
+                return False
+        if type(value).__name__ != "TensorLoad":
+            return False
+        target = self._linear(store.indices[0], loop)
+        source = self._linear(value.indices[0], loop)
+        if target is None or source is None:
+            return False
+        to = f"{self.expressions.address(store.buffer, target[1])}, {target[0]}"
+        count = self.expressions.print(loop.extent)
+        copy = f"dnncc_copy_strided({to}, {self.expressions.address(value.source, source[1])}, {source[0]}, {count});"
+        self.expressions.calls.add("dnncc_copy_strided")
+        if condition is None:
+            self._line(depth, copy)
+            return True
+        self.expressions.calls.add("dnncc_fill_strided")
+        self._line(depth, f"if ({self.expressions.print(condition)}) {{")
+        self._line(depth + 1, copy)
+        self._line(depth, "} else {")
+        self._line(depth + 1, f"dnncc_fill_strided({to}, {int(other)}, {count});")
+        self._line(depth, "}")
+        return True
+
+    def _linear(self, index: Any, loop: Any) -> tuple[int, Any] | None:
+        """(step, first index) of an index that is linear in the loop's variable with a constant step, else None."""
+        found = detect_linear_equation(index, [loop.loop_var])
+        if len(found) != 2 or type(found[0]).__name__ != "IntImm":
+            return None
+        return int(found[0]), self.analyzer.simplify(found[1] + loop.min * found[0])
+
+    def _written(self, target: Any) -> bool:
+        """Whether the buffer is an output, which the planner may lay over an input."""
+        return re.fullmatch(r"y\d+", self.expressions.name(target)) is not None
+
+    def _may_overlap(self, target: Any, origin: Any) -> bool:
+        """Whether an output is copied to from an input that may lie over it; scratch and constants never do."""
+        return self._written(target) and self.expressions.name(origin) in self._overlapping
 
     def _size(self, count: Any) -> str:
         text = self.expressions.print(count)

@@ -20,7 +20,7 @@ def skip_padding(statement: Any, analyzer: Any = None) -> Any:
     """The same statement, lowered and flat, with fewer tests."""
     analyzer = analyzer or Analyzer()
     if isinstance(statement, tirx.SeqStmt):
-        return tirx.SeqStmt([skip_padding(s, analyzer) for s in statement.seq])
+        return _sequence([skip_padding(s, analyzer) for s in statement.seq])
     if isinstance(statement, tirx.IfThenElse):
         otherwise = statement.else_case
         return tirx.IfThenElse(
@@ -34,6 +34,22 @@ def skip_padding(statement: Any, analyzer: Any = None) -> Any:
         analyzer.bind(statement.loop_var, Range.from_min_extent(statement.min, statement.extent))
         return _trimmed(statement, skip_padding(statement.body, analyzer), analyzer)
     return statement
+
+
+def _sequence(statements: Sequence[Any]) -> Any:
+    """Statements in a row; neighbours under the same condition share it."""
+    merged: list[Any] = []
+    for one in statements:
+        last: Any = merged[-1] if merged else None
+        if _is_plain_if(last) and _is_plain_if(one) and structural_equal(last.condition, one.condition):
+            merged[-1] = tirx.IfThenElse(last.condition, tirx.stmt_seq(last.then_case, one.then_case), None)
+        else:
+            merged.append(one)
+    return tirx.stmt_seq(*merged)
+
+
+def _is_plain_if(statement: Any) -> bool:
+    return isinstance(statement, tirx.IfThenElse) and statement.else_case is None
 
 
 def _guarded(store: Any) -> Any:
@@ -78,7 +94,7 @@ def _trimmed(loop: Any, body: Any, analyzer: Any) -> Any:
     """The loop around a new body: its conditions become bounds, or go outside, where they can."""
     first, end = loop.min, loop.min + loop.extent
     outside, inside = [], []
-    if isinstance(body, tirx.IfThenElse) and body.else_case is None:
+    if _is_plain_if(body):
         for condition in _conjuncts(body.condition):
             bounds = _bounds(condition, loop.loop_var, analyzer)
             if not mentions(condition, loop.loop_var):

@@ -55,7 +55,8 @@ def arrange(blocks: Sequence[Any]) -> tuple[tuple[int, ...], tuple[Stage, ...]]:
     *producers, output = blocks
     rank = len(_spatial(output))
     loops = _loops_of_axes(blocks)
-    used = [set(loops[str(b.name_hint)]) for b in producers]
+    single = {k for k, size in enumerate(_extents(_spatial(output))) if size == 1}  # around anything
+    used = [{*loops[str(b.name_hint)], *single} for b in producers]
     # What the most stages depend on goes outside; otherwise memory order.
     order = sorted(range(rank), key=lambda k: -sum(k in loop_set for loop_set in used))
     stages = []
@@ -70,22 +71,24 @@ def arrange(blocks: Sequence[Any]) -> tuple[tuple[int, ...], tuple[Stage, ...]]:
 
 
 def is_reduction(block: Any) -> bool:
+    """Whether a block sums, or takes an extreme, over some axes."""
     return block.init is not None
 
 
 def _is_kept(block: Any, blocks: Sequence[Any], loops: Sequence[int | None]) -> bool:
+    """Whether a block is not inlined: a reduction, and what would be computed more than once at some cost."""
     if is_reduction(block):
         return True
     value = block.body.value
-    uses = [(b, _loads(b, block)) for b in blocks]
     if _is_cheap(value):
         return False
+    loads = [_loads(b, block) for b in blocks]
     extents = _extents(_spatial(block))
     if any(k is None and size > 1 for k, size in zip(loops, extents, strict=True)):
         # It would take memory, not a register.
-        return _calls_function(value) and sum(n for _, n in uses) > 1
-    again = any(n and math.prod(_extents(b.iter_vars)) > math.prod(extents) for b, n in uses)
-    return again or sum(n for _, n in uses) > 1
+        return sum(loads) > 1 and _calls_function(value)
+    instances = [math.prod(_extents(b.iter_vars)) for b, n in zip(blocks, loads, strict=True) if n]
+    return sum(loads) > 1 or max(instances) > math.prod(extents)
 
 
 def _loops_of_axes(blocks: Sequence[Any]) -> dict[str, list[int | None]]:
