@@ -42,6 +42,8 @@ CASES: dict[str, tuple[str, Graph]] = {
     "grouped": ("generic", conv((6, 6, 8), 4, 3, 1, SAME, groups=2)),
     "residual": ("gemm", residual((6, 6, 8), 8, 3, SAME)),
     "residual, pointwise, odd": ("gemm", residual((5, 5, 8), 9, 1, (0, 0, 0, 0))),
+    "residual, one channel": ("gemm", residual((6, 6, 8), 1, 3, SAME)),
+    "residual, one column": ("gemm", residual((6, 1, 8), 8, 3, SAME)),
     "residual on its own input": ("generic", residual((5, 5, 8), 8, 3, SAME, same=True)),
 }
 

@@ -82,7 +82,7 @@ class Binary(Op):
         shape = broadcast_shape(shape_of(a), shape_of(b))
         return te.compute(
             shape,
-            lambda *i: self.expr(a[broadcast_index(a, i)], b[broadcast_index(b, i)]),
+            lambda *i: self.expr(a[broadcast_index(a, i, shape)], b[broadcast_index(b, i, shape)]),
             name=self.name,
         )
 

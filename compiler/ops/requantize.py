@@ -17,7 +17,7 @@ ROUNDING = "half_up"
 class Requantize(Op):
     """``y = clamp((x * multiplier + 2^(shift-1)) >> shift, lo, hi)`` with an arithmetic shift: halves round up.
 
-    Operands: x of any integer type, multiplier i32, broadcast against x (a scalar [] or one per channel [C]).
+    Operands: x i8, u8, i16 or i32, multiplier i32, broadcast against x (a scalar [] or one per channel [C]).
     With shift 0 nothing is rounded. The product is exact (64 bits); it never wraps.
 
     Attributes:
@@ -45,8 +45,10 @@ class Requantize(Op):
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         x, multiplier = inputs
-        if not x.dtype.is_integer or multiplier.dtype is not DType.I32:
-            raise TypeMismatchError(f"requantize needs integers and an i32 multiplier; got {x}, {multiplier}")
+        if x.dtype not in (DType.I8, DType.U8, DType.I16, DType.I32) or multiplier.dtype is not DType.I32:
+            raise TypeMismatchError(
+                f"requantize needs integers of at most 32 bits and an i32 multiplier; got {x}, {multiplier}"
+            )
         if np.broadcast_shapes(x.shape, multiplier.shape) != x.shape:
             raise TypeMismatchError(f"multiplier {multiplier} does not broadcast to {x}")
         if not 0 <= self.shift <= 62 or self.rounding != ROUNDING:

@@ -18,7 +18,18 @@ def type_of(tensor: Any) -> TensorType:
     return TensorType(DType.of(np.empty(0, str(tensor.dtype))), shape_of(tensor))
 
 
-def broadcast_index(tensor: Any, index: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Where ``tensor``, broadcast as numpy does, has the element that belongs to ``index`` of the result."""
+def broadcast_index(
+    tensor: Any, index: tuple[Any, ...], result: tuple[int, ...] | None = None
+) -> tuple[Any, ...]:
+    """Where ``tensor``, broadcast as numpy does, has the element that belongs to ``index`` of the result.
+
+    Args:
+        result: the result's shape, where known: an axis of size 1 there keeps its index, so that schedules still
+            see which loop runs over it.
+    """
     shape = shape_of(tensor)
-    return tuple(i if d != 1 else 0 for i, d in zip(index[len(index) - len(shape) :], shape, strict=True))
+    skip = len(index) - len(shape)
+    sizes = (None,) * len(shape) if result is None else result[skip:]
+    return tuple(
+        i if d != 1 or d == size else 0 for i, d, size in zip(index[skip:], shape, sizes, strict=True)
+    )
