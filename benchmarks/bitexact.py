@@ -196,6 +196,6 @@ def _column(
     expected = expected_outputs(artifact, samples)
     cells = []
     for place in places:
-        progress(f"{name}: {place.label}")
         cells.append(compare(name, artifact, place, samples, expected))
+        progress(f"{name}: {place.label}: {cells[-1].problem or f'{cells[-1].mismatches} bytes differ'}")
     return cells
