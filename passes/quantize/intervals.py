@@ -15,9 +15,10 @@ def node_ranges(node: Node, known: dict[Value, Interval]) -> Ranges:
         LookupError: the operator sums in 32 bits and does not say what it can reach, or its constants are not
             constant.
     """
-    ranges = node.op.ranges(node.inputs, [interval_of(v, known) for v in node.inputs])
-    if ranges is not None:
-        return ranges
+    if all(v.type.dtype.is_integer for v in node.inputs):
+        ranges = node.op.ranges(node.inputs, [interval_of(v, known) for v in node.inputs])
+        if ranges is not None:
+            return ranges
     out = node.outputs[0].type.dtype
     if out is DType.I32:
         raise LookupError(f"{node.op.name} says nothing of its range")
