@@ -79,9 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         description=f"{__doc__}\n\nsuites:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "suites", nargs="*", choices=tuple(SUITES), metavar="SUITE", help="which (default: all)"
-    )
+    parser.add_argument("suites", nargs="*", type=_suite, metavar="SUITE", help="which (default: all)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="WORD", help="instances with WORD in the name"
     )
@@ -89,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser
+
+
+def _suite(name: str) -> str:
+    if name not in SUITES:
+        raise argparse.ArgumentTypeError(f"unknown suite '{name}' (known: {', '.join(SUITES)})")
+    return name
 
 
 def _say(text: str) -> None:

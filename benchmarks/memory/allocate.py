@@ -6,11 +6,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from dnncc.passes.planning import place
+from dnncc.passes.planning.problem import Buffer, PlaceProblem
+
 from benchmarks.bars import Bar
 from benchmarks.memory.suite import Options, Outcome, Say, Watch, data_folder
 from benchmarks.tables import Table
-from dnncc.passes.planning import place
-from dnncc.passes.planning.problem import Buffer, PlaceProblem
 
 NAMES = "ABCDEFGHIJK"
 CAPACITY = 1 << 20
