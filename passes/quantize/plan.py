@@ -99,4 +99,4 @@ class Plan:
             return False
         if name in LAYOUT or name in ("add", "mul", "average_pool2d"):
             return all(self.non_negative(v) for v in node.inputs)
-        return False
+        return node.op.never_negative([self.non_negative(v) for v in node.inputs])
