@@ -14,7 +14,6 @@ import numpy as np
 from dnncc.errors import Culprit, DoesNotFitError, UnsupportedError, UsageError
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, DType
-from dnncc.ops.base import Op
 from dnncc.passes.pipeline import PassStatistics, Pipeline
 
 if TYPE_CHECKING:
@@ -271,9 +270,7 @@ def _run_pipeline(
 
 def _check_legal(graph: Graph, options: Options) -> None:
     culprits = [
-        Culprit(n.name, n.op.name, "has no code generation")
-        for n in graph.nodes
-        if not n.op.is_view and type(n.op).te is Op.te
+        Culprit(n.name, n.op.name, "has no code generation") for n in graph.nodes if not n.op.has_code()
     ]
     if culprits:
         raise UnsupportedError(

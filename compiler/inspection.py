@@ -11,7 +11,6 @@ from dnncc.errors import Culprit, DnnccError, QuantizationError, UnsupportedErro
 from dnncc.ir.graph import Const, Graph, Node
 from dnncc.ir.types import DType, TensorType
 from dnncc.loading import load
-from dnncc.ops.base import Op
 from dnncc.ops.fused import Fused
 from dnncc.plan import KernelNeeds, Plan, make_plan
 from dnncc.runtime.suggest import did_you_mean
@@ -143,9 +142,7 @@ def _unsupported(graph: Graph, to_be_quantized: bool) -> DnnccError | None:
             return error
         return None
     culprits = [
-        Culprit(n.name, n.op.name, "has no code generation")
-        for n in graph.nodes
-        if not n.op.is_view and type(n.op).te is Op.te
+        Culprit(n.name, n.op.name, "has no code generation") for n in graph.nodes if not n.op.has_code()
     ]
     return UnsupportedError(f"'{graph.name}' cannot be compiled", culprits) if culprits else None
 

@@ -105,7 +105,7 @@ def make_plan(
     ordered = [steps[i] for i in found.order]
     graph.nodes = _reordered(graph, ordered)
     placement = place_problem(problem, found.order, ALIGNMENT)
-    placed = place.solve(placement, effort, progress)
+    placed = place.solve(placement, effort, progress=progress)
     at = {b.id: offset for b, offset in zip(placement.buffers, placed.offsets, strict=True)}
     buffers = {b.id: b for b in placement.buffers}
     bases = {v: index[root(v, producers)] for v in values}

@@ -23,6 +23,8 @@ class Fuse(Pass):
     - elementwise operators without an anchor with each other, and with the group that they lead to;
     - pads and transposes with each other and with the conv2d or pool after them.
 
+    An operator that says itself how it loops stays alone.
+
     Constants move into the bodies. Views stay as they are. A group is executed where its last node was.
     """
 
@@ -64,6 +66,8 @@ def _groups(graph: Graph) -> dict[Node, _Group]:
         found: dict[_Group, None] = {}
         for value in node.inputs:
             producer = producers.get(value)
+            if producer is None or producer.op.is_loops() or node.op.is_loops():
+                continue
             if producer in groups and value not in outputs and all(user is node for user in users[value]):
                 if node.op.elementwise:
                     # A smaller operand would be computed again for each element that it broadcasts to.

@@ -106,33 +106,36 @@ class Kernel:
         if folder is not None:
             compile_kernels([self], folder)
 
-    def run(self, inputs: list[Array], distances: dict[int, int] | None = None) -> Array:
-        """The output, every buffer surrounded by poison.
+    def run(self, inputs: list[Array], distances: dict[int, int] | None = None) -> list[Array]:
+        """The outputs, every buffer surrounded by poison.
 
         Args:
-            distances: input index -> how many bytes below it the output starts, in one shared piece of memory.
+            distances: input index -> how many bytes below it the first output starts, in one shared piece of memory.
         """
-        (out,) = self.graph.outputs
         operands = [np.ascontiguousarray(inputs[i]) for i in self.order]
-        room = max(1 << 15, *(a.nbytes for a in operands), out.type.bytes) + 64
-        memory = np.full(2 * room, 0xA5, np.uint8)
+        outputs = [v.type for v in self.graph.outputs]
+        room = max(1 << 15, *(a.nbytes for a in operands), *(t.bytes for t in outputs)) // 8 * 8 + 64
+        memory = np.full((2 + len(outputs)) * room, 0xA5, np.uint8)
         base = -memory.ctypes.data % 8
-        result = base + room // 8 * 8
+        results = [base + (k + 1) * room for k in range(len(outputs))]
         addresses = [a.ctypes.data for a in operands]
         for i, distance in (distances or {}).items():
-            start = result + distance
+            start = results[0] + distance
             data = operands[i].view(np.uint8).reshape(-1)
             memory[start : start + data.size] = data
             addresses[i] = memory.ctypes.data + start
         constants = [np.ascontiguousarray(c) for c in self.code.constants]
         scratch = np.full(self.code.needs.scratch // 8 + 2, 0x5A5A5A5A5A5A5A5A, np.uint64)
         addresses += [c.ctypes.data for c in constants]
-        addresses += [memory.ctypes.data + result, scratch.ctypes.data]
+        addresses += [memory.ctypes.data + result for result in results]
+        addresses.append(scratch.ctypes.data)
         before = [a.copy() for a in (memory, *operands, *constants)]
         self.function((ctypes.c_void_p * len(addresses))(*addresses))
-        written = slice(result, result + out.type.bytes)
-        found = memory[written].view(out.type.dtype.numpy).reshape(out.type.shape)
-        before[0][written] = memory[written]
+        found = []
+        for result, t in zip(results, outputs, strict=True):
+            written = slice(result, result + t.bytes)
+            found.append(memory[written].copy().view(t.dtype.numpy).reshape(t.shape))
+            before[0][written] = memory[written]
         for now, then in zip((memory, *operands, *constants), before, strict=True):
             assert now.tobytes() == then.tobytes(), "the kernel wrote outside its output"
         unused = scratch.view(np.uint8)[self.code.needs.scratch :]
@@ -149,13 +152,17 @@ class Kernel:
 
         Integers agree in every bit; floats within 1e-5, and where terms cancel within 1e-6 of the largest result.
         """
-        (expected,) = interpret(self.graph, inputs)
+        expected = interpret(self.graph, inputs)
         self._compare(self.run(inputs), expected)
         for (_, i), distance in self.code.needs.overlaps.items():
             for extra in (0, 8, 40):
                 self._compare(self.run(inputs, {i: distance + extra}), expected)
 
-    def _compare(self, found: Array, expected: Array) -> None:
+    def _compare(self, found: list[Array], expected: list[Array]) -> None:
+        for ours, theirs in zip(found, expected, strict=True):
+            self._compare_one(ours, theirs)
+
+    def _compare_one(self, found: Array, expected: Array) -> None:
         if expected.dtype.kind == "f":
             largest = np.abs(expected, where=np.isfinite(expected), out=np.zeros_like(expected)).max(
                 initial=0

@@ -15,11 +15,11 @@ from dnncc.ops.fused import Fused
 from dnncc.ops.linear import Linear
 from dnncc.ops.matmul import Matmul
 from dnncc.ops.mul import Mul
+from dnncc.ops.ranges import Interval, linear_ranges
 from dnncc.ops.requantize import Requantize
 from dnncc.ops.sub import Sub
 from dnncc.ops.sum_pool2d import SumPool2d
 from dnncc.passes.quantize import QuantizeOptions, accumulator_intervals, proven
-from dnncc.passes.quantize.intervals import Interval, linear_ranges
 from dnncc.passes.quantize.weights import quantize_linear
 from hypothesis import given
 from hypothesis import strategies as st

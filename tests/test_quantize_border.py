@@ -68,7 +68,7 @@ def test_the_c_code_of_quantize_gives_the_same_bits(op: Quantize, tmp_path: Path
     rng = np.random.default_rng(0)
     for x in (np.concatenate([special, halves]), *(rng.standard_normal(64) * 10.0**e for e in range(-2, 4))):
         data = x.astype(np.float32)
-        assert np.array_equal(code.run([data]), interpret(code.graph, [data])[0])
+        assert np.array_equal(code.run([data])[0], interpret(code.graph, [data])[0])
 
 
 def test_not_a_number_becomes_the_lowest() -> None:
@@ -78,7 +78,7 @@ def test_not_a_number_becomes_the_lowest() -> None:
 def test_the_c_code_of_dequantize_gives_the_same_bits(tmp_path: Path) -> None:
     code = kernel(Dequantize(0.0123), TensorType(DType.I8, (256,)), tmp_path)
     data: Array = np.arange(-128, 128).astype(np.int8)
-    assert np.array_equal(code.run([data]), interpret(code.graph, [data])[0])
+    assert np.array_equal(code.run([data])[0], interpret(code.graph, [data])[0])
 
 
 @pytest.mark.parametrize(

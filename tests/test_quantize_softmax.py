@@ -116,7 +116,7 @@ def test_the_c_code_gives_the_same_bits(
         kernel = Kernel(graph, tmp_path)
         for divisor in (1, 1, 8, 64):
             data = (rng.integers(source.min, source.max + 1, shape) // divisor).astype(source.numpy)
-            assert np.array_equal(kernel.run([data]), interpret(graph, [data])[0])
+            assert np.array_equal(kernel.run([data])[0], interpret(graph, [data])[0])
 
 
 def test_axes_are_independent() -> None:

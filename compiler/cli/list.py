@@ -90,7 +90,7 @@ def _ops(board: Board | None) -> Outcome:
             "name": name,
             "summary": _summary(op),
             "quantizes": op.to_integer is not Op.to_integer,
-            "code": op.is_view or op.te is not Op.te,
+            "code": op.has_code(),
         }
         for name, op in sorted(load_all().items())
         if name != "fused"

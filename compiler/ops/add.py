@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array
 from dnncc.ops.elementwise import Binary
+from dnncc.ops.ranges import Interval, Ranges
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -32,6 +34,11 @@ class Add(Binary):
         from dnncc.passes.quantize.forms import integer_sum
 
         return integer_sum(context, node)
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        # Bounds per channel belong to the last axis, along which operands broadcast as their bounds do.
+        a, b = intervals
+        return Ranges(Interval(a.low + b.low, a.high + b.high))
 
 
 @onnx_op("Add", "Sum")

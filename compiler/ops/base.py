@@ -16,6 +16,7 @@ from dnncc.ir.types import Array, TensorType
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
+    from dnncc.ops.ranges import Interval, Ranges
     from dnncc.passes.quantize.context import QuantizeContext
 
 OPS: dict[str, type[Op]] = {}
@@ -64,9 +65,42 @@ class Op:
         """Multiply-accumulates of one execution."""
         return 0
 
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        """The values that an integer result and every partial sum can take; None: whatever the output's type holds,
+        which is no answer for an i32.
+
+        Args:
+            inputs: the operands, among them the constants whose data matter.
+            intervals: what each operand can be.
+        """
+        return None
+
     def te(self, *inputs: Any) -> Any:
         """The TVM tensor expression of the only output; operands are ``te.Tensor`` (constants too)."""
         raise NotImplementedError(f"{self.name} has no tensor expression")
+
+    def loops(self, t: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Instead of ``te``: explicit loops, for several outputs, running state or addresses that depend on data.
+
+        Such an operator becomes a kernel by itself; nothing fuses with it.
+
+        Args:
+            t: ``tvm.script.ir_builder.tirx``, while a function is being built: ``with t.serial(0, n) as i``,
+                ``with t.If(c): with t.Then(): ...``, ``t.buffer_store(y, value, [i])``,
+                ``t.alloc_buffer(shape, dtype, scope="local")`` for registers, without the scope for scratch memory.
+            inputs, outputs: buffers of the operands (constants too) and results; outputs and inputs never overlap.
+        """
+        raise NotImplementedError(f"{self.name} has no loops")
+
+    @classmethod
+    def is_loops(cls) -> bool:
+        """Whether code is generated from ``loops``."""
+        return cls.te is Op.te and cls.loops is not Op.loops
+
+    @classmethod
+    def has_code(cls) -> bool:
+        """Whether code can be generated at all."""
+        return cls.is_view or cls.te is not Op.te or cls.loops is not Op.loops
 
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
         """Emit the integer form of ``node`` into the context's graph; None if the operator has none."""

@@ -11,6 +11,7 @@ from dnncc.frontends.onnx_registry import BFLOAT16, ELEMENT_TYPES, FLOAT16, Impo
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.accumulate import narrow
 from dnncc.ops.base import Op
+from dnncc.ops.ranges import Interval, Ranges, union
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Value
@@ -35,6 +36,9 @@ class Cast(Op):
                 raise OverflowError(f"cast: infinite, too large or not a number for {self.dtype.value}")
             x = x.astype(np.int64)
         return [narrow(x, self.dtype)]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return Ranges(union(intervals))
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

@@ -12,6 +12,7 @@ from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import TypeMismatchError
 from dnncc.ops.elementwise import Unary
+from dnncc.ops.ranges import Interval, Ranges
 from dnncc.ops.relu import Relu
 
 if TYPE_CHECKING:
@@ -58,10 +59,11 @@ class Clip(Unary):
 
         return integer_clamp(context, node)
 
-
-def fits(bound: float, dtype: DType) -> bool:
-    """Whether an integer type can hold ``bound`` exactly."""
-    return isinstance(bound, int) and dtype.min <= bound <= dtype.max
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        (x,), dtype = intervals, inputs[0].type.dtype
+        lo = dtype.min if self.lo is None else self.lo
+        hi = dtype.max if self.hi is None else self.hi
+        return Ranges(Interval(np.clip(x.low, lo, hi), np.clip(x.high, lo, hi)))
 
 
 @onnx_op("Clip")
@@ -87,3 +89,8 @@ def _scalar(node: OnnxNode, bound: Array | None) -> float | None:
         raise node.invalid(f"a bound of shape {bound.shape}")
     number: float = bound.reshape(()).item()
     return number
+
+
+def fits(bound: float, dtype: DType) -> bool:
+    """Whether an integer type can hold ``bound`` exactly."""
+    return isinstance(bound, int) and dtype.min <= bound <= dtype.max

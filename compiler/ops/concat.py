@@ -10,6 +10,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.ranges import Interval, Ranges, union
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class Concat(Op):
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         return [np.concatenate(inputs, self.axis)]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return Ranges(union(intervals))
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

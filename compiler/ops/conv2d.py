@@ -12,6 +12,7 @@ from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.accumulate import accumulator, narrow, product_sum
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.ranges import Interval, Ranges, linear_ranges_of
 from dnncc.ops.te_types import type_of
 from dnncc.ops.window import Window, import_window, padded, te_padded, windows
 
@@ -67,6 +68,9 @@ class Conv2d(Op):
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         return outputs[0].size * math.prod(inputs[1].shape[1:])
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return linear_ranges_of(inputs, intervals)
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

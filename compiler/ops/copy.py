@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dnncc.ir.graph import Value
 from dnncc.ir.types import Array, TensorType
 from dnncc.ops.base import Op
+from dnncc.ops.ranges import Interval, Ranges, union
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class Copy(Op):
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         return [inputs[0].copy()]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return Ranges(union(intervals))
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

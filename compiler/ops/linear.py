@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.accumulate import accumulator, narrow, product_sum
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.ranges import Interval, Ranges, linear_ranges_of
 from dnncc.ops.te_types import type_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Linear(Op):
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         return outputs[0].size * inputs[1].shape[1]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return linear_ranges_of(inputs, intervals)
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

@@ -13,6 +13,7 @@ from dnncc.ops.accumulate import narrow, product_sum, product_type
 from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.elementwise import broadcast_shape
 from dnncc.ops.linear import Linear
+from dnncc.ops.ranges import Interval, Ranges, product_interval
 from dnncc.ops.te_types import broadcast_index, shape_of, type_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ class Matmul(Op):
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         return outputs[0].size * inputs[0].shape[-1]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        product, length = (
+            product_interval(intervals[0].collapsed(), intervals[1].collapsed()),
+            inputs[0].type.shape[-1],
+        )
+        return Ranges(
+            Interval.of(length * product.min, length * product.max),
+            Interval.of(length * min(product.min, 0), length * max(product.max, 0)),
+        )
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

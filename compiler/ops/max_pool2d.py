@@ -10,6 +10,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType
 from dnncc.ops.pool2d import Pool2d, emit_pool, import_pool, spatial_operand, sum_pads
+from dnncc.ops.ranges import Interval, Ranges, union
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -27,6 +28,9 @@ class MaxPool2d(Pool2d):
         (x,) = inputs
         lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
         return [self.taps(x, lowest).max(axis=(3, 4))]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return Ranges(union(intervals))
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType
 from dnncc.ops.elementwise import Binary, broadcast_shape
+from dnncc.ops.ranges import Interval, Ranges, product_interval
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -32,6 +34,9 @@ class Mul(Binary):
         from dnncc.passes.quantize.forms import integer_product
 
         return integer_product(context, node)
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return Ranges(product_interval(*intervals))
 
 
 @onnx_op("Mul")

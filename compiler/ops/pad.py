@@ -11,6 +11,7 @@ from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.clip import fits
+from dnncc.ops.ranges import Interval, Ranges, union
 from dnncc.ops.window import te_pad
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class Pad(Op):
         (x,) = inputs
         # numpy refuses to pad along no axis.
         return [np.pad(x, self.pads, constant_values=self.value) if self.pads else x.copy()]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        value = int(self.value)
+        return Ranges(union([intervals[0], Interval.of(value, value)]))
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

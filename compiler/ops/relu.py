@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array
 from dnncc.ops.elementwise import Unary
+from dnncc.ops.ranges import Interval, Ranges
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -34,6 +36,10 @@ class Relu(Unary):
         from dnncc.passes.quantize.forms import integer_clamp
 
         return integer_clamp(context, node)
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        (x,) = intervals
+        return Ranges(Interval(np.maximum(x.low, 0), np.maximum(x.high, 0)))
 
 
 @onnx_op("Relu")

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from dnncc.ir.graph import Const, Value
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.ranges import Interval, Ranges
 
 ROUNDING = "half_up"
 
@@ -58,11 +60,24 @@ class Requantize(Op):
         return [TensorType(self.dtype, x.shape)]
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
-        x, multiplier = (a.astype(np.int64) for a in inputs)
+        x, multiplier = inputs
+        return [self._exact(x.astype(np.int64), multiplier).astype(self.dtype.numpy)]
+
+    def _exact(self, x: Array, multiplier: Array) -> Array:
         rounding = (1 << self.shift) >> 1
         # |x * m| < 2^62 and the rounding term is at most 2^61: int64 is exact.
-        y = (x * multiplier + rounding) >> self.shift
-        return [np.clip(y, *self.range).astype(self.dtype.numpy)]
+        y: Array = np.clip((x * multiplier.astype(np.int64) + rounding) >> self.shift, *self.range)
+        return y
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        multiplier = inputs[1]
+        if not isinstance(multiplier, Const):
+            return Ranges(Interval.of(*self.range))
+        x = intervals[0] if multiplier.type.rank <= 1 else intervals[0].collapsed()
+        # Monotonic, up or down: the ends of the operand give the ends of the result.
+        ends = [self._exact(np.asarray(end, np.int64), multiplier.data) for end in (x.low, x.high)]
+        both = Interval(np.minimum(*ends), np.maximum(*ends))
+        return Ranges(both if multiplier.type.rank <= 1 else both.collapsed())
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import requantize_expr, te

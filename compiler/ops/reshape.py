@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.ranges import Interval, Ranges, union
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Reshape(Op):
     def reference(self, *inputs: Array) -> Sequence[Array]:
         (x,) = inputs
         return [x.reshape(self.shape)]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return Ranges(union(intervals))
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

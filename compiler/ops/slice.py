@@ -10,6 +10,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.ranges import Interval, Ranges, union
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -45,6 +46,9 @@ class Slice(Op):
         (x,) = inputs
         bounds = zip(self.starts, self.stops, self.steps, strict=True)
         return [np.ascontiguousarray(x[tuple(slice(*bound) for bound in bounds)])]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return Ranges(union(intervals))
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array
 from dnncc.ops.elementwise import Binary
+from dnncc.ops.ranges import Interval, Ranges
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -31,6 +33,10 @@ class Sub(Binary):
         from dnncc.passes.quantize.forms import integer_sum
 
         return integer_sum(context, node)
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        a, b = intervals
+        return Ranges(Interval(a.low - b.high, a.high - b.low))
 
 
 @onnx_op("Sub")

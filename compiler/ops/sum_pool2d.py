@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from dnncc.ir.graph import Value
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.accumulate import narrow
 from dnncc.ops.pool2d import Pool2d
+from dnncc.ops.ranges import Interval, Ranges
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class SumPool2d(Pool2d):
     def reference(self, *inputs: Array) -> Sequence[Array]:
         (x,) = inputs
         return [narrow(self.taps(x, 0).sum(axis=(3, 4), dtype=np.int64), DType.I32)]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        count, x = math.prod(self.kernel), intervals[0].collapsed()
+        both = Interval.of(count * min(x.min, 0), count * max(x.max, 0))
+        return Ranges(both, both)
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

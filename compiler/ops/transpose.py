@@ -10,6 +10,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.ranges import Interval, Ranges, union
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Transpose(Op):
     def reference(self, *inputs: Array) -> Sequence[Array]:
         (x,) = inputs
         return [np.ascontiguousarray(x.transpose(self.perm))]
+
+    def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        return Ranges(union(intervals))
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import te

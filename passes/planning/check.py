@@ -126,15 +126,16 @@ def _need(alive: dict[int, int], gaps: dict[tuple[int, int], int]) -> int:
 
 
 def check_place(problem: PlaceProblem, solution: PlaceSolution) -> None:
-    """Every buffer is aligned, no two that live together collide against the rules, and the height is the one
-    claimed.
+    """Every buffer is aligned, no two of a pool that live together collide against the rules, and heights, cost
+    and status are the ones claimed.
 
     Raises:
-        InternalError: names the buffer or the pair.
+        InternalError: names the buffer, the pair, the pool or the figures.
     """
     what = "the placement"
-    if len(solution.offsets) != len(problem.buffers):
-        raise _error(what, "offsets", f"{len(solution.offsets)} for {len(problem.buffers)} buffers")
+    count = len(problem.buffers)
+    if len(solution.offsets) != count or len(solution.pools) != count:
+        raise _error(what, "offsets", f"{len(solution.offsets)}, {len(solution.pools)} for {count} buffers")
     buffers = {b.id: b for b in problem.buffers}
     # A rule has effect only if the output's first step is the input's last one.
     distance = {
@@ -145,10 +146,15 @@ def check_place(problem: PlaceProblem, solution: PlaceSolution) -> None:
     for b, offset in zip(problem.buffers, solution.offsets, strict=True):
         if offset < 0 or offset % b.alignment:
             raise _error(what, f"buffer {b.id}", f"offset {offset} is not a multiple of {b.alignment}")
-    placed = [(b, x) for b, x in zip(problem.buffers, solution.offsets, strict=True) if b.size]
-    for n, (a, x) in enumerate(placed):
-        for b, y in placed[:n]:
-            together = a.lower < b.upper and b.lower < a.upper
+    capacities = [p.bytes for p in problem.pools] if problem.pools else [problem.capacity]
+    heights = [0] * len(capacities)
+    placed = [z for z in zip(problem.buffers, solution.offsets, solution.pools, strict=True) if z[0].size]
+    for n, (a, x, p) in enumerate(placed):
+        if not 0 <= p < len(heights):
+            raise _error(what, f"buffer {a.id}", f"pool {p} of {len(heights)}")
+        heights[p] = max(heights[p], x + a.size)
+        for b, y, q in placed[:n]:
+            together = p == q and a.lower < b.upper and b.lower < a.upper
             shared = x < y + b.size and y < x + a.size
             if not (together and shared):
                 continue
@@ -160,7 +166,24 @@ def check_place(problem: PlaceProblem, solution: PlaceSolution) -> None:
                     f"buffers {a.id}, {b.id}",
                     f"[{x}, {x + a.size}) and [{y}, {y + b.size}) live together from {max(a.lower, b.lower)}",
                 )
-    height = max((x + b.size for b, x in placed), default=0)
-    if height != solution.height:
-        raise _error(what, "height", f"{solution.height} claimed, {height} measured")
-    _check_claims(what, solution.height, solution.bound, solution.status)
+    if tuple(heights) != solution.heights or sum(heights) != solution.height:
+        raise _error(what, "height", f"{solution.height}, {solution.heights} claimed, {heights} measured")
+    fits = all(limit is None or h <= limit for h, limit in zip(heights, capacities, strict=True))
+    if fits != solution.fits:
+        raise _error(what, "fits", f"{solution.fits} claimed for {heights} of {capacities}")
+    if problem.pools:
+        _check_cost(what, problem, solution)
+    else:
+        _check_claims(what, solution.height, solution.bound, solution.status)
+
+
+def _check_cost(what: str, problem: PlaceProblem, solution: PlaceSolution) -> None:
+    cost = 0
+    for b, p in zip(problem.buffers, solution.pools, strict=True):
+        cost += b.accesses * problem.pools[p].cost
+    if cost != solution.cost or solution.bound > solution.height:
+        raise _error(what, "cost", f"{solution.cost} claimed, {cost} measured; bound {solution.bound}")
+    if solution.fits:
+        _check_claims(what, cost, solution.cost_bound, solution.status)
+    elif solution.status == "optimal":
+        raise _error(what, "status", "optimal, but it does not fit")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from dnncc.errors import InternalError
+from dnncc.passes.planning.clock import Clock
 from dnncc.passes.planning.layout import Layout
 
 
@@ -28,13 +29,15 @@ def solve_exactly(
     target: int | None,
     effort: float,
     report: Callable[[int, int], None],
+    clock: Clock | None = None,
+    threads: int = 1,
 ) -> Exact:
     """Looks for a placement no higher than `target`, or for the lowest one below `start`.
 
-    Offsets and heights are counted in the layout's steps and grain. One worker, a fixed seed and a
-    deterministic limit make the answer independent of the clock. Buffers are rectangles in time and space
-    besides (an input that may be overlapped, without its last step): it speeds up the search for tight
-    targets.
+    Offsets and heights are counted in the layout's steps and grain. A fixed seed and a deterministic limit
+    make the answer independent of the clock, as long as no time limit is given and there is one worker.
+    Buffers are rectangles in time and space besides (an input that may be overlapped, without its last step):
+    it speeds up the search for tight targets.
 
     Args:
         layout: the problem.
@@ -43,6 +46,8 @@ def solve_exactly(
         target: a height of at least `bound`, or None to minimise.
         effort: CP-SAT's deterministic time; a unit takes one to ten seconds.
         report: called with (height, bound) at every improvement.
+        clock: when to stop at the latest.
+        threads: workers.
     """
     from ortools.sat.python import cp_model
 
@@ -75,9 +80,12 @@ def solve_exactly(
         model.minimize(height)
 
     solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
+    solver.parameters.num_workers = threads
     solver.parameters.random_seed = 0
-    solver.parameters.max_deterministic_time = effort
+    if math.isfinite(effort):
+        solver.parameters.max_deterministic_time = effort
+    if clock is not None and clock.left is not None:
+        solver.parameters.max_time_in_seconds = clock.left
     # These cost much and are hardly counted in deterministic time.
     solver.parameters.cp_model_probing_level = 0
     solver.parameters.symmetry_level = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dnncc.errors import Culprit, InternalError
@@ -132,18 +132,24 @@ class Layout:
             for now in sorted(set(self.lower))
         }
 
+    def load_bound(self) -> int:
+        """The most bytes that live at one step; holds for several pools together, too."""
+        return max((need for need, _ in self._needs()), default=0)
+
     def bound(self) -> int:
         """The largest joint need of the buffers that live at one step.
 
         Counted in bytes, and counted in units of offsets, where all but the topmost buffer count in full.
         """
-        bound = max(self.size, default=0)
+        most = max((max(needs) for needs in self._needs()), default=0)
+        return round_up(max(most, max(self.size, default=0)), self.grain)
+
+    def _needs(self) -> Iterator[tuple[int, int]]:
+        """(bytes, bytes in units less the topmost buffer's padding) at every step where a buffer begins to live."""
         for now in sorted(set(self.lower)):
             alive = [n for n in range(len(self.size)) if self.lower[n] <= now < self.upper[n]]
             rules = [(o, i, gap) for (o, i), gap in self.rules.items() if self.lower[o] == now]
-            units = sum(self.rounded[n] for n in alive) - saved_bytes(rules, self.rounded)
-            slack = max(self.rounded[n] - self.size[n] for n in alive)
             stated = [(o, i, self._distance[o, i]) for o, i, _ in rules]
             need = sum(self.size[n] for n in alive) - saved_bytes(stated, self.size)
-            bound = max(bound, units - slack, need)
-        return round_up(bound, self.grain)
+            units = sum(self.rounded[n] for n in alive) - saved_bytes(rules, self.rounded)
+            yield need, units - max(self.rounded[n] - self.size[n] for n in alive)

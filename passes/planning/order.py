@@ -16,10 +16,12 @@ The peak of the state taken next is a lower bound of the optimum at all times.
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dnncc.passes.planning.check import check_order
+from dnncc.passes.planning.clock import Clock, TimeUpError
 from dnncc.passes.planning.problem import OrderProblem, OrderSolution, Progress
 from dnncc.passes.planning.storages import OrderModel
 
@@ -37,6 +39,7 @@ class _Incumbent:
     bound: int
     nodes: int = 0
     progress: Progress | None = None
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def closed(self) -> bool:
@@ -120,6 +123,7 @@ def _beam(model: OrderModel, best: _Incumbent, width: int) -> None:
     while states:
         reached: dict[int, _State] = {}
         for state in states:
+            best.clock.check()
             if state.done == model.everything:
                 best.offer(state.order(), state.peak)
                 continue
@@ -160,6 +164,7 @@ def _search(model: OrderModel, best: _Incumbent, floor: int, limit: int) -> None
             return
         if expanded >= limit:
             return
+        best.clock.check()
         expanded += 1
         best.nodes += 1
         if best.nodes % _REPORT_EVERY == 0:
@@ -192,25 +197,36 @@ def loads(problem: OrderProblem, order: Sequence[int]) -> list[int]:
 
 
 def solve(
-    problem: OrderProblem, limit: int = DEFAULT_LIMIT, progress: Progress | None = None
+    problem: OrderProblem,
+    limit: int | None = None,
+    *,
+    time_limit: float | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
 ) -> OrderSolution:
     """An order of least peak memory, or the best one found with its proven bound.
 
     The given order, a greedy one and a beam search come first; the exact search runs only where they leave a
-    gap. KeyboardInterrupt ends the search and keeps the best order and bound so far.
+    gap. KeyboardInterrupt and the time limit end the search and keep the best order and bound so far.
 
     Args:
         problem: the operators, in a valid order.
         limit: how many states the exact search may expand, a deterministic measure; where it does not
-            suffice, dives for better orders may expand as many again. 0 skips both.
+            suffice, dives for better orders may expand as many again. 0 skips both. None is DEFAULT_LIMIT, or
+            no such limit where there is a time limit.
+        time_limit: seconds after which the search ends. Without one the answer does not depend on the clock.
+        threads: that the search may use; it needs one.
         progress: called with (peak so far, bound).
 
     Raises:
         InternalError: the problem is not well formed, or the solution fails its check.
     """
+    clock = Clock(time_limit)
+    if limit is None:
+        limit = DEFAULT_LIMIT if time_limit is None else sys.maxsize
     model = OrderModel(problem)
     given = tuple(range(model.count))
-    best = _Incumbent(given, model.peak(given), 0, progress=progress)
+    best = _Incumbent(given, model.peak(given), 0, progress=progress, clock=clock)
     interrupted = False
     try:
         best.raise_bound(model.closure_bound())
@@ -221,7 +237,7 @@ def solve(
             _search(model, best, best.bound, limit)
         if not best.closed and limit:
             _dive(model, best, limit // 10)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TimeUpError):
         interrupted = True
     solution = OrderSolution(
         best.order,

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["optimal", "feasible"]
+Status = Literal["optimal", "feasible", "infeasible"]
+"""Proven best, not proven best, proven that nothing satisfies the problem (only where capacities are hard)."""
 
 Progress = Callable[[int, int], None]
 """Called with (best value so far, proven lower bound) whenever a solver has news and at regular intervals."""
@@ -102,7 +103,7 @@ class OrderSolution:
         bound: no order has a smaller peak than this.
         status: "optimal" if and only if peak == bound.
         nodes: search states expanded (0 if a heuristic met the bound).
-        interrupted: Ctrl-C ended the search, so another run may give another answer.
+        interrupted: Ctrl-C or the time limit ended the search, so another run may give another answer.
     """
 
     order: tuple[int, ...]
@@ -123,6 +124,8 @@ class Buffer:
         upper: first step at which it does not live any more (half-open).
         size: bytes; an empty buffer conflicts with nothing.
         alignment: its offset is a multiple of this.
+        accesses: bytes that are read from it and written to it while it lives; what pools of different speed
+            are chosen by.
     """
 
     id: int
@@ -130,22 +133,44 @@ class Buffer:
     upper: int
     size: int
     alignment: int = 1
+    accesses: int = 0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One of several memories with an address space of its own.
+
+    Attributes:
+        name: for messages.
+        bytes: its capacity; None for no limit.
+        cost: of one byte read or written, in any unit, such as cycles of waiting times a common factor.
+    """
+
+    name: str
+    bytes: int | None = None
+    cost: int = 0
 
 
 @dataclass(frozen=True)
 class PlaceProblem:
-    """Where should every buffer lie, for the least arena?
+    """Where should every buffer lie, for the least arena, or in which of several pools at the least cost?
 
     Attributes:
-        buffers: two that live at a common step must be disjoint, unless a rule says otherwise.
+        buffers: two that live at a common step must be disjoint (or in different pools), unless a rule says
+            otherwise.
         overlaps: in buffer ids, at most one per pair. The two must meet at exactly one step: the last one of
             the input and the first one of the output.
-        capacity: a height that is good enough: the search stops there. None asks for the least height.
+        capacity: a height that is good enough: the search stops there. None asks for the least height. Not
+            together with pools.
+        pools: where buffers may lie, each starting at an offset that suits every alignment. With pools the
+            objective is the sum over the buffers of their accesses times the cost of their pool, subject to
+            the capacities. Without, there is one arena without limit.
     """
 
     buffers: tuple[Buffer, ...]
     overlaps: tuple[Overlap, ...] = ()
     capacity: int | None = None
+    pools: tuple[Pool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,13 +179,20 @@ class PlaceSolution:
 
     Attributes:
         offsets: of `PlaceProblem.buffers`, in their order.
-        height: the arena's size. It may exceed the problem's capacity; where bound does too, nothing fits.
+        height: the arena's size, or the sum of the pools' heights. It may exceed the problem's capacity;
+            where bound does too, nothing fits.
         bound: no placement has a smaller height than this.
-        status: "optimal" if and only if height == bound.
-        method: which stage found it: "first-fit", "local-search" or "cp-sat".
+        status: without pools "optimal" if and only if height == bound. With pools "optimal" if and only if
+            everything fits and cost == cost_bound, "infeasible" if nothing fits for certain.
+        method: which stage found it: "first-fit", "local-search", "branch-and-bound" or "cp-sat".
         placements: how many complete placements the heuristics tried.
         pairs: how many pairs of buffers conflict.
-        interrupted: Ctrl-C ended the search, so another run may give another answer.
+        interrupted: Ctrl-C or the time limit ended the search, so another run may give another answer.
+        pools: index of every buffer's pool; all 0 without pools.
+        heights: of the pools, in their order (of the only arena without pools).
+        fits: whether no height exceeds its pool's bytes (the capacity, without pools).
+        cost: the sum of accesses times cost; 0 without pools.
+        cost_bound: no placement that fits costs less.
     """
 
     offsets: tuple[int, ...]
@@ -171,3 +203,8 @@ class PlaceSolution:
     placements: int
     pairs: int
     interrupted: bool = False
+    pools: tuple[int, ...] = ()
+    heights: tuple[int, ...] = ()
+    fits: bool = True
+    cost: int = 0
+    cost_bound: int = 0

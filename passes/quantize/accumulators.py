@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from dnncc.ir.graph import Graph, Node, Value
 from dnncc.ir.types import DType
 from dnncc.ops.fused import Fused
-from dnncc.passes.quantize.intervals import Interval, interval_of, node_ranges
+from dnncc.ops.ranges import Interval
+from dnncc.passes.quantize.intervals import interval_of, node_ranges
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType
+from dnncc.ops.ranges import Interval, linear_ranges
 from dnncc.passes.quantize.context import Correctable
-from dnncc.passes.quantize.intervals import Interval, linear_ranges
 
 
 def correct_biases(

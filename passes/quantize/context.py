@@ -12,11 +12,12 @@ from dnncc.ir.types import Array, DType, Quantization, TensorType
 from dnncc.ops.base import Op
 from dnncc.ops.conv2d import Conv2d
 from dnncc.ops.pad import Pad
+from dnncc.ops.ranges import Interval
 from dnncc.ops.requantize import Requantize
 from dnncc.passes.quantize.calibrate import Statistics
 from dnncc.passes.quantize.dyadic import dyadic
 from dnncc.passes.quantize.input_grid import ZERO_SCALE, folds_zero_point, input_grid
-from dnncc.passes.quantize.intervals import Interval, interval_of, node_ranges
+from dnncc.passes.quantize.intervals import interval_of, node_ranges
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.plan import Plan
 from dnncc.passes.quantize.weights import quantize_linear

@@ -1,16 +1,12 @@
-"""Real ratios as dyadic numbers ``multiplier / 2^shift`` (HAWQ-V3, section 3.1), and what they give."""
+"""Real ratios as dyadic numbers ``multiplier / 2^shift`` (HAWQ-V3, section 3.1)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from dnncc.ir.types import Array
-
-if TYPE_CHECKING:
-    from dnncc.ops.requantize import Requantize
 
 MAX_SHIFT = 62
 WORD_SHIFT = 32
@@ -97,11 +93,3 @@ def _round(ratio: Array, shift: int) -> Dyadic:
         # Rounding carried into the 32nd bit: one bit less.
         return _round(ratio, shift - 1)
     return Dyadic(scaled.astype(np.int32), shift)
-
-
-def requantized(op: Requantize, multiplier: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """The interval of ``op``'s output for inputs in ``[low, high]`` (int64, per channel or scalar)."""
-    m = multiplier.astype(np.int64)
-    rounding = (1 << op.shift) >> 1
-    ends = [(np.asarray(end, np.int64) * m + rounding) >> op.shift for end in (low, high)]
-    return np.clip(np.minimum(*ends), *op.range), np.clip(np.maximum(*ends), *op.range)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from dnncc.ir.types import Array, DType
-from dnncc.passes.quantize.intervals import Interval, linear_ranges
+from dnncc.ops.ranges import Interval, linear_ranges
 
 SPREAD = 2.0**-17
 """Smallest ratio S_w * S_x / S_y of a channel beside the largest one (or 1/2, if that is larger).

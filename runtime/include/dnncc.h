@@ -368,10 +368,13 @@ DNNCC_DOT_1X4(dnncc_dot_1x4_i8, int8_t, "sxtb16")
 #else
 #define DNNCC_DW_3X3(name, type, widen)                                                                                \
     DNNCC_KERNEL void name(int32_t *acc, const type *x, const int8_t *w, int32_t row, int32_t col) {                   \
-        int32_t c, t;                                                                                                  \
-        for (c = 0; c < 4; ++c) {                                                                                      \
-            for (t = 0; t < 9; ++t) {                                                                                  \
-                acc[c] += x[(t / 3) * row + (t % 3) * col + c] * w[4 * t + c];                                         \
+        int32_t i, j, c;                                                                                               \
+        /* Counted by rows and columns: a tap over 3 would be a division on a core without one. */                     \
+        for (i = 0; i < 3; ++i, x += row) {                                                                            \
+            for (j = 0; j < 3; ++j, w += 4) {                                                                          \
+                for (c = 0; c < 4; ++c) {                                                                              \
+                    acc[c] += x[j * col + c] * w[c];                                                                   \
+                }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
     }

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from dnncc.ir.graph import Graph, Node
 from dnncc.targets.lowering.kernel import Kernel
-from dnncc.targets.lowering.kernels import depthwise, gemm, gemv, generic
+from dnncc.targets.lowering.kernels import depthwise, gemm, gemv, generic, loops
 
 Strategy = Callable[[Graph, Node, bool], "Kernel | None"]
 
-STRATEGIES: tuple[Strategy, ...] = (gemm.build, gemv.build, depthwise.build, generic.build)
+STRATEGIES: tuple[Strategy, ...] = (loops.build, gemm.build, gemv.build, depthwise.build, generic.build)
 
 
 def build_kernel(body: Graph, anchor: Node, compact: bool = False) -> Kernel:
