@@ -21,9 +21,12 @@ _LARGEST = 2**53
 """Sums of numbers up to this stay exact in every solver."""
 
 _GRAPH_FORM = (
-    'a graph is {"order": [ids], "nodes": [[id, output bytes, duration], ...], "edges": [[producer, consumer], ...]}'
+    'a graph is {"order": [ids], "nodes": [[id, output bytes, duration], ...], '
+    '"edges": [[producer, consumer], ...]}'
 )
-_BUFFERS_FORM = "the first line names the columns id,lower,upper,size; lifetimes are half-open steps, sizes bytes"
+_BUFFERS_FORM = (
+    "the first line names the columns id,lower,upper,size; lifetimes are half-open steps, sizes bytes"
+)
 
 Id = int | str
 
@@ -92,7 +95,9 @@ def read_buffers(path: str | Path) -> BufferInstance:
             reasons.append("the id occurs twice")
         names.append(name)
         if reasons:
-            culprits.append(Culprit(f"row {line} (id {name})" if name else f"row {line}", reason="; ".join(reasons)))
+            culprits.append(
+                Culprit(f"row {line} (id {name})" if name else f"row {line}", reason="; ".join(reasons))
+            )
             continue
         lower, upper, size = (int(cells[c]) for c in _COLUMNS[1:])
         buffers.append(Buffer(len(buffers), lower, upper, size, int(cells.get("alignment") or 1)))

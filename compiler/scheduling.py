@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dnncc.errors import BudgetError, Culprit, DnnccError, UsageError
-from dnncc.instances import BufferInstance, GraphInstance, Id, read_buffers, read_graph
+from dnncc.instances import BufferInstance, Id, read_buffers, read_graph
 from dnncc.passes.planning.problem import PlaceProblem, PlaceSolution, Progress
 
 
@@ -192,7 +192,9 @@ def _no_room(instance: BufferInstance, found: PlaceSolution, capacity: int) -> B
         (b for b in instance.buffers if b.lower <= step < b.upper and b.size), key=lambda b: (-b.size, b.id)
     )
     culprits = [
-        Culprit(f"buffer {instance.names[b.id]}", reason=f"{b.size:,} bytes, lives from {b.lower} to {b.upper}")
+        Culprit(
+            f"buffer {instance.names[b.id]}", reason=f"{b.size:,} bytes, lives from {b.lower} to {b.upper}"
+        )
         for b in living[:10]
     ]
     rest = living[10:]

@@ -109,7 +109,9 @@ def _buffers_text(found: BufferSchedule) -> str:
 
 def _order_text(found: OrderSchedule) -> str:
     rows = [[step, name] for step, name in enumerate(found.order)]
-    summary = f"peak {found.peak:,} bytes, given order {found.given_peak:,}; {_proof(found.status, found.bound)}"
+    summary = (
+        f"peak {found.peak:,} bytes, given order {found.given_peak:,}; {_proof(found.status, found.bound)}"
+    )
     return f"{table(['step', 'operator'], rows)}\n\n{summary}, in {found.seconds:.1f} s"
 
 
