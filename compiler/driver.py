@@ -348,4 +348,4 @@ def _selftest_samples(graph: Graph, samples: Mapping[str, Array]) -> tuple[tuple
 def _random(rng: np.random.Generator, dtype: DType, shape: Sequence[int]) -> Array:
     if dtype.is_float:
         return rng.standard_normal(tuple(shape)).astype(dtype.numpy)
-    return rng.integers(dtype.min, dtype.max + 1, tuple(shape)).astype(dtype.numpy)
+    return rng.integers(dtype.min, dtype.max, tuple(shape), dtype.numpy, endpoint=True)

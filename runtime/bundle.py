@@ -24,6 +24,8 @@ C_TYPES = {
     "i32": "int32_t",
     "u32": "uint32_t",
     "i64": "int64_t",
+    "u64": "uint64_t",
+    "bool": "uint8_t",
     "f32": "float",
 }
 _NUMPY_TYPES = {
@@ -34,6 +36,8 @@ _NUMPY_TYPES = {
     "i32": np.int32,
     "u32": np.uint32,
     "i64": np.int64,
+    "u64": np.uint64,
+    "bool": np.bool_,
     "f32": np.float32,
 }
 

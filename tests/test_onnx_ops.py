@@ -358,9 +358,8 @@ def test_slice(bounds: list[tuple[int, int, int]], negative: bool) -> None:
 def test_cast_of_floats_is_nothing() -> None:
     proto = one_node("Cast", {"x": [2]}, to=1)
     assert names(proto) == ["copy"]
-    for to in (6, 7, 9, 10):
-        with pytest.raises(UnsupportedError):
-            load_onnx(one_node("Cast", {"x": [2]}, to=to))
+    with pytest.raises(UnsupportedError):
+        load_onnx(one_node("Cast", {"x": [2]}, to=10))
 
 
 # -- what leaves no trace -----------------------------------------------------------------------

@@ -28,7 +28,7 @@ from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS
 from dnncc.frontends.onnx_structure import execution_order, node_names, texts
 from dnncc.frontends.onnx_tensors import array_of
 from dnncc.ir.graph import Const, Graph, Value
-from dnncc.ir.types import DType, TensorType
+from dnncc.ir.types import TensorType
 from dnncc.ops.base import TypeMismatchError, load_all
 
 if TYPE_CHECKING:
@@ -176,16 +176,17 @@ class _Model:
                 continue
             if value.type.WhichOneof("value") != "tensor_type":
                 self._note(UnsupportedError, Culprit(value.name, reason="an input that is not a tensor"))
-            elif ELEMENT_TYPES.get(value.type.tensor_type.elem_type) is not DType.F32:
+            elif value.type.tensor_type.elem_type not in ELEMENT_TYPES:
                 kind = value.type.tensor_type.elem_type
-                reason = f"an input of ONNX element type {kind} (supported: floating types)"
+                reason = f"an input of ONNX element type {kind} (supported: floats, integers, booleans)"
                 self._note(UnsupportedError, Culprit(value.name, reason=reason))
             else:
                 tensors.append(value)
                 continue
             self.values[value.name] = None
         shapes = input_shapes(tensors, dims)
-        values = [Value(name, TensorType(DType.F32, shape)) for name, shape in shapes.items()]
+        elements = {v.name: ELEMENT_TYPES[v.type.tensor_type.elem_type] for v in tensors}
+        values = [Value(name, TensorType(elements[name], shape)) for name, shape in shapes.items()]
         self.values.update({value.name: value for value in values})
         return values
 
@@ -232,9 +233,9 @@ class _Model:
             value = self.values[proto.name]
             if value is None:
                 continue
-            if value.type.dtype is not DType.F32 or not value.type.size:
+            if not value.type.size:
                 self._note(
-                    UnsupportedError, Culprit(proto.name, reason=f"an output {value.type} (supported: f32)")
+                    UnsupportedError, Culprit(proto.name, reason=f"an output {value.type} without elements")
                 )
             outputs[proto.name] = value
         return outputs

@@ -97,8 +97,6 @@ class GraphImporter:
             raise
 
     def _checked(self, type: TensorType) -> TensorType:
-        if type.dtype is not DType.F32:
-            raise self._current.unsupported(f"a result {type} that is not constant (supported: f32)")
         if not 0 < type.size <= MAX_TENSOR:
             raise self._current.unsupported(f"a result {type} with {type.size} elements")
         return type

@@ -45,13 +45,13 @@ class DType(Enum):
 
     @property
     def min(self) -> int:
-        """Smallest value of an integer type."""
-        return int(np.iinfo(self.numpy).min)
+        """Smallest value of an integer type; a boolean is 0 or 1."""
+        return 0 if self is DType.BOOL else int(np.iinfo(self.numpy).min)
 
     @property
     def max(self) -> int:
-        """Largest value of an integer type."""
-        return int(np.iinfo(self.numpy).max)
+        """Largest value of an integer type; a boolean is 0 or 1."""
+        return 1 if self is DType.BOOL else int(np.iinfo(self.numpy).max)
 
     @staticmethod
     def of(array: Array) -> DType:

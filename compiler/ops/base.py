@@ -39,6 +39,9 @@ class Op:
     elementwise: ClassVar[bool] = False
     """Output element i depends on element i of each (broadcast) operand only, so that it fuses into any epilogue."""
 
+    moves: ClassVar[bool] = False
+    """Elements of the result are elements of the operands (or a constant), unchanged: their grid can stay."""
+
     divides: ClassVar[bool] = False
     """Needs a division at run time, which an integer graph must not have."""
 
@@ -102,8 +105,14 @@ class Op:
         """Whether code can be generated at all."""
         return cls.is_view or cls.te is not Op.te or cls.loops is not Op.loops
 
-    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
-        """Emit the integer form of ``node`` into the context's graph; None if the operator has none."""
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | Sequence[Value] | None:
+        """Emit the integer form of ``node`` into the context's graph; None if the operator has none.
+
+        Only asked for nodes with a float operand or result; others stay as they are.
+
+        Returns:
+            What stands for the node's result, one value for each of several.
+        """
         return None
 
     def attributes(self, all_fields: bool = False) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Concat(Op):
     """
 
     name: ClassVar[str] = "concat"
+    moves: ClassVar[bool] = True
     axis: int = 0
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:

@@ -22,6 +22,7 @@ class MaxPool2d(Pool2d):
     """``y[n,i,j,c]`` = the largest x[n,h,w,c] under window (i, j), of x's type and scale."""
 
     name: ClassVar[str] = "max_pool2d"
+    moves: ClassVar[bool] = True
     dtypes: ClassVar[frozenset[DType]] = frozenset({DType.F32, DType.I8, DType.U8, DType.I16, DType.I32})
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
