@@ -14,8 +14,11 @@ C_TYPES = {
     DType.I8: "int8_t",
     DType.U8: "uint8_t",
     DType.I16: "int16_t",
+    DType.U16: "uint16_t",
     DType.I32: "int32_t",
+    DType.U32: "uint32_t",
     DType.I64: "int64_t",
+    DType.U64: "uint64_t",
     DType.F32: "float",
     DType.F64: "double",
     DType.BOOL: "uint8_t",
@@ -191,8 +194,8 @@ def declaration(program: Program, name: str, data: Array) -> str:
 
 
 def _element(data: Array) -> str:
-    """The C type of a constant array's elements; stored constants may be unsigned 16 bits, which no tensor is."""
-    return "uint16_t" if data.dtype == np.uint16 else C_TYPES[DType.of(data)]
+    """The C type of a constant array's elements."""
+    return C_TYPES[DType.of(data)]
 
 
 def weights(program: Program) -> str:
@@ -219,11 +222,21 @@ def array_body(data: Array) -> str:
     if data.dtype.kind == "f":
         values: Sequence[str] = [_float(float(v)) + ("f" if data.dtype.itemsize == 4 else "") for v in flat]
     elif data.dtype.itemsize == 8:
-        values = [f"INT64_C({v})" for v in flat]
+        macro = "UINT64_C" if data.dtype.kind == "u" else "INT64_C"
+        values = [_int64(int(v), macro) for v in flat]
+    elif data.dtype == np.uint32:
+        values = [f"{v}u" for v in flat.tolist()]
+    elif data.dtype == np.bool_:
+        values = [str(int(v)) for v in flat]
     else:
         values = ["(-2147483647 - 1)" if v == -(1 << 31) else str(v) for v in flat.tolist()]
     per_line = 24 if data.dtype.itemsize == 1 else 8
     return "".join(f"    {', '.join(values[i : i + per_line])},\n" for i in range(0, len(values), per_line))
+
+
+def _int64(value: int, macro: str) -> str:
+    # The smallest number has no literal of its own.
+    return f"(-{macro}({-(value + 1)}) - 1)" if value == -(1 << 63) else f"{macro}({value})"
 
 
 def _float(value: float) -> str:
