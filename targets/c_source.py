@@ -15,8 +15,11 @@ C_TYPES = {
     DType.I8: "int8_t",
     DType.U8: "uint8_t",
     DType.I16: "int16_t",
+    DType.U16: "uint16_t",
     DType.I32: "int32_t",
+    DType.U32: "uint32_t",
     DType.I64: "int64_t",
+    DType.U64: "uint64_t",
     DType.F32: "float",
     DType.F64: "double",
     DType.BOOL: "uint8_t",
@@ -192,8 +195,8 @@ def declaration(program: Program, name: str, data: Array) -> str:
 
 
 def _element(data: Array) -> str:
-    """The C type of a constant array's elements; stored constants may be unsigned 16 bits, which no tensor is."""
-    return "uint16_t" if data.dtype == np.uint16 else C_TYPES[DType.of(data)]
+    """The C type of a constant array's elements."""
+    return C_TYPES[DType.of(data)]
 
 
 def weights(program: Program) -> str:
