@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from dnncc.errors import (
     UnreadableModelError,
     UnsupportedError,
 )
+from dnncc.frontends.onnx_cut import cut
 from dnncc.frontends.onnx_dims import input_shapes
 from dnncc.frontends.onnx_importer import GraphImporter
 from dnncc.frontends.onnx_node import ModelNode
@@ -48,6 +49,8 @@ def load_onnx(
     source: str | os.PathLike[str] | ModelProto,
     dims: Mapping[str, int] | None = None,
     name: str | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
 ) -> Graph:
     """Read an ONNX model.
 
@@ -56,6 +59,7 @@ def load_onnx(
         dims: values of symbolic dimensions. The first dimension of an input, the batch, becomes 1 by itself;
             one that the model fixes stays, whatever it is.
         name: the graph's name; the file's stem, or the name in the model, by default.
+        inputs, outputs: where to cut the model, see ``dnncc.frontends.onnx_cut.cut``; none: it stays whole.
 
     Returns:
         The float graph, without nodes that nobody reads.
@@ -71,6 +75,7 @@ def load_onnx(
     else:
         model, folder, default = source, None, ""
     _check_texts(model)
+    model = cut(model, inputs, outputs)
     return _Model(model, folder).build(dims or {}, name or default or model.graph.name or "model")
 
 
