@@ -95,10 +95,11 @@ def _infos(model: Any, starts: Iterable[str]) -> dict[str, Any]:
     }
     if any(name not in known for name in starts):
         try:
-            inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+            # What comes after the starts may be anything.
+            inferred = shape_inference.infer_shapes(cut(model, (), list(starts)), data_prop=True).graph
         except Exception:  # noqa: BLE001 - a model that onnx cannot follow tells nothing
             inferred = graph
-        known = {v.name: v for v in inferred.value_info} | known
+        known = {v.name: v for v in (*inferred.value_info, *inferred.output)} | known
     missing = [n for n in starts if n not in known or not known[n].type.tensor_type.HasField("shape")]
     if missing:
         raise UnknownShapeError(
