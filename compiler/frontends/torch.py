@@ -7,10 +7,12 @@ The exported program's ATen operators become ONNX nodes one by one (``dnncc.fron
 from __future__ import annotations
 
 import importlib
+import logging
 import operator
 import pkgutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +74,7 @@ def _load_converters() -> None:
 def _program(torch: Any, model: Any, example_inputs: Sequence[Any] | None) -> Any:
     if isinstance(model, str | Path):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with _silence():
                 return torch.export.load(str(model))
         except Exception as error:
             raise UnreadableModelError(
@@ -90,8 +91,7 @@ def _program(torch: Any, model: Any, example_inputs: Sequence[Any] | None) -> An
     training = model.training
     model.eval()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with _silence(), torch.no_grad():
             return torch.export.export(model, arguments)
     except Exception as error:
         raise UnreadableModelError(
@@ -104,13 +104,25 @@ def _program(torch: Any, model: Any, example_inputs: Sequence[Any] | None) -> An
 
 def _decomposed(torch: Any, program: Any) -> Any:
     """Without in-place operators, and with what dnncc does not know broken into smaller operators."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silence():
         table = torch.export.default_decompositions()
         for overload in list(table):
             if str(overload) in ATEN:
                 table.pop(overload)
         return program.run_decompositions(table)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without what torch says beside its exceptions, tracebacks among it."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def _first_line(error: Exception) -> str:
@@ -167,6 +179,8 @@ class _Converter:
         inputs = []
         for node in self.program.graph.nodes:
             if node.op != "placeholder":
+                continue
+            if node.name in data and not node.users:
                 continue
             if node.name in data:
                 self.values[node] = self._constant(node.name, data[node.name])

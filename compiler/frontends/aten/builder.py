@@ -73,6 +73,7 @@ class Builder:
     results: Sequence[Ref | None] = ()
     label: str = ""
     _count: int = 0
+    _labels: set[str] = field(default_factory=set)
 
     @property
     def result(self) -> Ref:
@@ -99,9 +100,9 @@ class Builder:
             names.pop()
         made = [self.fresh(op_type) for _ in range(outputs)]
         given = {k: v for k, v in attributes.items() if v is not None}
-        # Several nodes of one operator: the first has its name.
-        own = not self.nodes or self.nodes[-1].name.partition("/")[0] != self.label
-        label = self.label if own else f"{self.label}/{op_type}"
+        # Of several nodes of one operator the first has its name alone.
+        label = self.label if self.label not in self._labels else f"{made[0].replace(':', '/')}"
+        self._labels.add(label)
         self.nodes.append(helper.make_node(op_type, names, made, name=label, **given))
         return made
 
