@@ -12,7 +12,7 @@ from dnncc.ir.types import Array
 _Int = int
 _Float = float
 # onnx.AttributeProto.AttributeType, and the field that holds it.
-_FIELDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7}
+_FIELDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7, "strings": 8}
 
 
 class ModelNode:
@@ -102,6 +102,10 @@ class ModelNode:
     def string(self, name: str, default: str | None = None) -> str:
         found = self._attribute(name, "s", default)
         return found if isinstance(found, str) else bytes(found).decode("utf-8", "replace")
+
+    def strings(self, name: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
+        found = self._attribute(name, "strings", default)
+        return tuple(f if isinstance(f, str) else bytes(f).decode("utf-8", "replace") for f in found)
 
     def tensor(self, name: str) -> Array:
         try:
