@@ -60,7 +60,7 @@ def _tanh_expr(x: Any) -> Any:
 
 def _softplus_expr(x: Any) -> Any:
     te = _te()
-    return te.max(x, _c(0.0)) + te.log(_c(1.0) + te.exp(_c(0.0) - te.abs(x)))
+    return te.max(x, _c(0.0)) + te.log(_c(1.0) + te.exp(_c(0.0) - te.max(x, _c(0.0) - x)))
 
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -112,10 +112,13 @@ ACTIVATIONS: dict[str, Activation] = {
         -1.0,
     ),
     "softsign": Activation(
-        0, 0, lambda x, a, b: x / (1 + np.abs(x)), lambda x, a, b: x / (_c(1.0) + _te().abs(x)), -1.0, 1.0
+        0,
+        0,
+        lambda x, a, b: x / (1 + np.abs(x)),
+        lambda x, a, b: x / (_c(1.0) + _te().max(x, _c(0.0) - x)),
+        -1.0,
+        1.0,
     ),
-    "softplus": Activation(
-        0, 0, lambda x, a, b: np.logaddexp(x, 0), lambda x, a, b: _softplus_expr(x), 0.0
-    ),
+    "softplus": Activation(0, 0, lambda x, a, b: np.logaddexp(x, 0), lambda x, a, b: _softplus_expr(x), 0.0),
 }
 """By ONNX's name in small letters."""

@@ -18,7 +18,69 @@ from dnncc.ops.te_types import shape_of
 
 
 @dataclass(frozen=True)
-class Recurrent(Op):
+class OverTime(Op):
+    """A recurrence over the first axis of its operand x [T,B,...].
+
+    Attributes:
+        reverse: the last step first.
+        lengths: how many steps each sequence has, B numbers; empty: all of them. y is 0 beyond.
+        last: y is only what the last step gives.
+    """
+
+    gates: ClassVar[int] = 1
+    observed: ClassVar[bool] = True
+    reverse: bool = False
+    lengths: tuple[int, ...] = ()
+    last: bool = False
+
+    def check_lengths(self, steps: int, batch: int) -> None:
+        """TypeMismatchError for lengths that are none."""
+        if self.lengths and (len(self.lengths) != batch or not all(1 <= n <= steps for n in self.lengths)):
+            raise TypeMismatchError(
+                f"{self.name} with lengths {self.lengths} of {steps} steps, batch {batch}"
+            )
+
+    def steps_of(self, x: TensorType) -> int:
+        """How often the cell is calculated."""
+        return sum(self.lengths) or x.shape[0] * x.shape[1]
+
+    def order(self, steps: int, sequence: int) -> list[int]:
+        """The points in time of one sequence in the order of calculation."""
+        times = list(range(self.lengths[sequence] if self.lengths else steps))
+        return times[::-1] if self.reverse else times
+
+    def over_time(
+        self,
+        t: Any,
+        x: Any,
+        y: Any,
+        load: Callable[[Any], None],
+        step: Callable[[Any, Any], None],
+        finish: Callable[[Any], None],
+    ) -> None:
+        """The loops over the batch and, within it, over the steps; zeros in y beyond a sequence's end."""
+        steps, batch, _ = shape_of(x)
+
+        def sequence(b: Any, length: int) -> None:
+            load(b)
+            with t.serial(0, length) as s:
+                step(b, length - 1 - s if self.reverse else s)
+            if length < steps and not self.last:
+                with t.serial(length, steps) as s, t.serial(0, shape_of(y)[2]) as u:
+                    zero = 0.0 if str(y.dtype) == "float32" else 0
+                    t.buffer_store(y, zero, [s, b, u])
+            finish(b)
+
+        if self.lengths:
+            for b, length in enumerate(self.lengths):
+                sequence(b, length)
+        else:
+            with t.serial(0, batch) as b:
+                sequence(b, steps)
+
+
+@dataclass(frozen=True)
+class Recurrent(OverTime):
     """One direction of a recurrent layer with T steps, batch B and H units.
 
     Operands: x [T,B,G*H], the projected input of the G gates with all biases; r [G*H,H], the weights of the state;
@@ -26,24 +88,16 @@ class Recurrent(Op):
     for.
 
     Attributes:
-        reverse: the last step first.
-        lengths: how many steps each sequence has, B numbers; empty: all of them. y is 0 beyond.
         functions: the activation functions by ONNX's names in small letters.
         alphas, betas: their parameters.
         clip: the arguments of the functions are clamped to [-clip, clip]; 0: they are not.
-        last: y is only what the last step gives.
     """
 
-    gates: ClassVar[int] = 1
     states: ClassVar[int] = 1
-    observed: ClassVar[bool] = True
-    reverse: bool = False
-    lengths: tuple[int, ...] = ()
     functions: tuple[str, ...] = ("tanh",)
     alphas: tuple[float, ...] = (0.0,)
     betas: tuple[float, ...] = (0.0,)
     clip: float = 0.0
-    last: bool = False
 
     def extras(self) -> int:
         """How many operands there are after x, r and the states."""
@@ -59,7 +113,9 @@ class Recurrent(Op):
         x, r, *rest = inputs
         units = r.shape[-1] if r.rank == 2 else 0
         if x.rank != 3 or r.shape != (self.gates * units, units) or x.shape[2] != self.gates * units:
-            raise TypeMismatchError(f"{self.name} needs x[T,B,{self.gates}H], r[{self.gates}H,H]; got {x}, {r}")
+            raise TypeMismatchError(
+                f"{self.name} needs x[T,B,{self.gates}H], r[{self.gates}H,H]; got {x}, {r}"
+            )
         steps, batch, _ = x.shape
         if any(s.shape != (batch, units) for s in rest[: self.states]):
             raise TypeMismatchError(f"{self.name} needs states [{batch},{units}]; got {rest}")
@@ -68,14 +124,12 @@ class Recurrent(Op):
         unknown = [f for f in self.functions if f not in ACTIVATIONS]
         if unknown or len({len(self.functions), len(self.alphas), len(self.betas)}) != 1:
             raise TypeMismatchError(f"{self.name} with functions {self.functions}")
-        if self.lengths and (len(self.lengths) != batch or not all(1 <= n <= steps for n in self.lengths)):
-            raise TypeMismatchError(f"{self.name} with lengths {self.lengths} of {steps} steps, batch {batch}")
+        self.check_lengths(steps, batch)
         y = TensorType(DType.F32, (batch, units) if self.last else (steps, batch, units))
         return [y, TensorType(DType.F32, (batch, units))] if self.cell_output() else [y]
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
-        steps, batch, _ = inputs[0].shape
-        return (sum(self.lengths) or steps * batch) * inputs[1].size
+        return self.steps_of(inputs[0]) * inputs[1].size
 
     # -- in numpy ----------------------------------------------------------------------------------------------------
 
@@ -94,11 +148,6 @@ class Recurrent(Op):
         if self.clip:
             x = np.clip(x, -self.clip, self.clip)
         return ACTIVATIONS[self.functions[which]].apply(x, self.alphas[which], self.betas[which])
-
-    def order(self, steps: int, sequence: int) -> list[int]:
-        """The points in time of one sequence in the order of calculation."""
-        times = list(range(self.lengths[sequence] if self.lengths else steps))
-        return times[::-1] if self.reverse else times
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         wide = [a.astype(np.float64) for a in inputs]
@@ -163,39 +212,8 @@ class Recurrent(Op):
 
         self.over_time(t, x, outputs[0], load, step, finish)
 
-    def over_time(
-        self,
-        t: Any,
-        x: Any,
-        y: Any,
-        load: Callable[[Any], None],
-        step: Callable[[Any, Any], None],
-        finish: Callable[[Any], None],
-    ) -> None:
-        """The loops over the batch and, within it, over the steps; zeros in y beyond a sequence's end."""
-        steps, batch, _ = shape_of(x)
 
-        def sequence(b: Any, length: int) -> None:
-            load(b)
-            with t.serial(0, length) as s:
-                step(b, length - 1 - s if self.reverse else s)
-            if length < steps and not self.last:
-                with t.serial(length, steps) as s, t.serial(0, shape_of(y)[2]) as u:
-                    zero = 0.0 if str(y.dtype) == "float32" else 0
-                    t.buffer_store(y, zero, [s, b, u])
-            finish(b)
-
-        if self.lengths:
-            for b, length in enumerate(self.lengths):
-                sequence(b, length)
-        else:
-            with t.serial(0, batch) as b:
-                sequence(b, steps)
-
-
-def product(
-    t: Any, r: Any, h: Any, result: Any, rows: tuple[int, int], start: Callable[[Any], Any]
-) -> None:
+def product(t: Any, r: Any, h: Any, result: Any, rows: tuple[int, int], start: Callable[[Any], Any]) -> None:
     """``result[j] = start(j) + sum over k of r[j, k] * h[k]`` for the rows from ``rows[0]`` to below ``rows[1]``."""
     total = t.alloc_buffer((1,), "float32", scope="local")
     with t.serial(*rows) as j:

@@ -54,10 +54,11 @@ def import_recurrent(
     results = []
     for d, reverse in enumerate(directions):
         functions = _functions(node, defaults, d, count)
-        last = not sequence and all(ACTIVATIONS[f].high < np.inf for f in functions["functions"])
-        own = dict(options, **functions, reverse=reverse, lengths=lengths, last=last)
+        own = dict(options, **functions, reverse=reverse, lengths=lengths)
         part_bias = None if bias is None else _part(g, bias, d)
-        projected, extra = _projected(g, x, _part(g, w, d), part_bias, units, bool(options.get("linear_before_reset")))
+        projected, extra = _projected(
+            g, x, _part(g, w, d), part_bias, units, bool(options.get("linear_before_reset"))
+        )
         extras = [] if extra is None else [extra]
         if peepholes is not None:
             own["peepholes"] = True
@@ -79,8 +80,6 @@ class _Direction:
 
     def end(self, g: Importer, steps: int, batch: int, units: int) -> Value:
         """y after the last step, [B,H]."""
-        if self.op.last:
-            return self.y
         if not self.op.lengths or self.op.reverse:
             at = 0 if self.op.reverse else steps - 1
             y = g.emit(Slice((at, 0, 0), (at + 1, batch, units), (1, 1, 1)), [self.y])
@@ -132,7 +131,7 @@ def _part(g: Importer, value: Value, direction: int) -> Value:
 def _projected(
     g: Importer, x: Value, w: Value, bias: Value | None, units: int, separate: bool
 ) -> tuple[Value, Value | None]:
-    """``x @ w.T`` with the biases [2*G*H] of input and state; the last gate's of the state by itself if ``separate``."""
+    """``x @ w.T`` with the biases [2*G*H]; what the state adds to the last gate by itself if ``separate``."""
     rows = w.type.shape[0]
     zeros = g.const("bias", np.zeros(rows, np.float32))
     if bias is None:
@@ -147,9 +146,7 @@ def _projected(
     return g.emit(Linear(), [x, w, g.emit(Add(), [own, state])]), apart
 
 
-def _states(
-    g: Importer, node: OnnxNode, index: int, batch_first: bool, shape: tuple[int, int, int]
-) -> Value:
+def _states(g: Importer, node: OnnxNode, index: int, batch_first: bool, shape: tuple[int, int, int]) -> Value:
     """An initial state [directions, B, H], zeros if there is none."""
     given = node.optional(index)
     if given is None:
