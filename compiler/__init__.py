@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from dnncc.passes.base import Pass
     from dnncc.passes.pipeline import Pipeline
     from dnncc.plan import Plan, make_plan
+    from dnncc.scheduling import (
+        BufferSchedule,
+        OrderSchedule,
+        RecomputeSchedule,
+        recompute_graph,
+        schedule_buffers,
+        schedule_graph,
+    )
     from dnncc.targets.boards import Board, load_board
     from dnncc.validation import Validation, validate
 
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Benchmark",
     "Board",
+    "BufferSchedule",
     "Compilation",
     "Const",
     "DType",
@@ -45,10 +54,12 @@ __all__ = [
     "Node",
     "Op",
     "Options",
+    "OrderSchedule",
     "Pass",
     "Pipeline",
     "Plan",
     "Quantization",
+    "RecomputeSchedule",
     "TensorType",
     "Validation",
     "Value",
@@ -61,7 +72,10 @@ __all__ = [
     "load_board",
     "load_samples",
     "make_plan",
+    "recompute_graph",
     "run",
+    "schedule_buffers",
+    "schedule_graph",
     "validate",
     "write_artifact",
 ]
@@ -83,6 +97,14 @@ _MODULES = {
     "dnncc.passes.base": ("Pass",),
     "dnncc.passes.pipeline": ("Pipeline",),
     "dnncc.plan": ("Plan", "make_plan"),
+    "dnncc.scheduling": (
+        "BufferSchedule",
+        "OrderSchedule",
+        "RecomputeSchedule",
+        "recompute_graph",
+        "schedule_buffers",
+        "schedule_graph",
+    ),
     "dnncc.targets.boards": ("Board", "load_board"),
     "dnncc.validation": ("Validation", "validate"),
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from dnncc.errors import CalibrationError, Culprit
 from dnncc.ir.graph import Graph, Value
-from dnncc.ir.types import Array
+from dnncc.ir.types import Array, DType
 
 Samples = dict[str, Array]
 _LOG = logging.getLogger(__name__)
@@ -27,14 +27,16 @@ def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samp
 
     Args:
         source: an .npz file, or the arrays themselves. One array per graph input, under its name; the first
-            axis counts samples; float32, float16 or float64 (converted to float32). A sample has the input's
-            shape without its leading batch axis of 1, or with it: ``[n, 1, 49, 10]`` and
-            ``[n, 1, 1, 49, 10]`` both fit an input ``[1, 1, 49, 10]``. Where every input is there, other
-            arrays (labels) are ignored with a note in the log.
+            axis counts samples; float32, float16 or float64 (converted to float32) for a float input, and
+            integers or booleans that the input's type can hold for another. A sample has the input's shape
+            without its leading batch axis of 1, or with it: ``[n, 1, 49, 10]`` and ``[n, 1, 1, 49, 10]`` both
+            fit an input ``[1, 1, 49, 10]``. Where every input is there, other arrays (labels) are ignored
+            with a note in the log.
         graph: only its inputs are looked at.
 
     Returns:
-        float32 arrays [n, *shape without the batch axis], in the order of the graph's inputs.
+        Arrays [n, *shape without the batch axis] in the order of the graph's inputs, float32 for float inputs and
+        of the input's own type for others.
 
     Raises:
         CalibrationError: the file is missing or no .npz, or the arrays do not fit, with all that is wrong as
@@ -68,9 +70,15 @@ def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samp
     return {name: _normal(np.asarray(arrays[name]), value) for name, value in wanted.items()}
 
 
+def element_of(value: Value) -> DType:
+    """The type of a sample's elements for a graph input: floats also where integers stand for them."""
+    is_float = value.type.dtype.is_float or value.type.quantization is not None
+    return DType.F32 if is_float else value.type.dtype
+
+
 def synthetic_samples(graph: Graph, count: int, seed: int) -> Samples:
-    """Made-up samples: standard normal noise. They say nothing about the data that the network was trained
-    for.
+    """Made-up samples: standard normal noise, and zeros and ones for inputs that are no floats (an index must lie
+    in the tensor that it indexes). They say nothing about the data that the network was trained for.
 
     Raises:
         CalibrationError: fewer than one sample asked for.
@@ -78,9 +86,14 @@ def synthetic_samples(graph: Graph, count: int, seed: int) -> Samples:
     if count < 1:
         raise CalibrationError(f"{count} synthetic samples are not enough", help="ask for at least one")
     generator = np.random.default_rng(seed)
-    return {
-        v.name: generator.standard_normal((count, *_sample_shape(v)), dtype=np.float32) for v in graph.inputs
-    }
+    found = {}
+    for value in graph.inputs:
+        shape = (count, *_sample_shape(value))
+        if element_of(value).is_float:
+            found[value.name] = generator.standard_normal(shape, dtype=np.float32)
+        else:
+            found[value.name] = generator.integers(0, 2, shape).astype(value.type.dtype.numpy)
+    return found
 
 
 def _where(source: str | Path | Mapping[str, Array]) -> str:
@@ -106,12 +119,13 @@ def _sample_shape(value: Value) -> tuple[int, ...]:
 
 
 def _expected(value: Value) -> str:
-    return f"expected float32 [n{''.join(f', {d}' for d in _sample_shape(value))}]"
+    return f"expected {element_of(value).numpy.name} [n{''.join(f', {d}' for d in _sample_shape(value))}]"
 
 
 def _problems(array: Array, value: Value) -> Iterator[str]:
     shape = _sample_shape(value)
-    if array.dtype.kind != "f":
+    wanted = element_of(value)
+    if array.dtype.kind not in ("f" if wanted.is_float else "biu"):
         yield f"is {array.dtype}; {_expected(value)}"
     if array.ndim == 0 or array.shape[1:] not in (shape, value.type.shape):
         yield f"has the shape {list(array.shape)}; {_expected(value)}"
@@ -123,7 +137,9 @@ def _problems(array: Array, value: Value) -> Iterator[str]:
         if not finite.all():
             bad = np.flatnonzero(~finite)
             yield f"holds NaN or infinite values in {bad.size} of {len(array)} samples (first: {bad[0]})"
+    elif array.dtype.kind in "biu" and not np.array_equal(array, array.astype(wanted.numpy)):
+        yield f"holds values that {wanted.numpy.name} does not; {_expected(value)}"
 
 
 def _normal(array: Array, value: Value) -> Array:
-    return np.ascontiguousarray(array, np.float32).reshape(len(array), *_sample_shape(value))
+    return np.ascontiguousarray(array, element_of(value).numpy).reshape(len(array), *_sample_shape(value))

@@ -24,7 +24,10 @@ C_TYPES = {
     "i32": "int32_t",
     "u32": "uint32_t",
     "i64": "int64_t",
+    "u64": "uint64_t",
+    "bool": "uint8_t",
     "f32": "float",
+    "f64": "double",
 }
 _NUMPY_TYPES = {
     "i8": np.int8,
@@ -34,7 +37,10 @@ _NUMPY_TYPES = {
     "i32": np.int32,
     "u32": np.uint32,
     "i64": np.int64,
+    "u64": np.uint64,
+    "bool": np.bool_,
     "f32": np.float32,
+    "f64": np.float64,
 }
 
 

@@ -18,12 +18,15 @@ ELEMENT_TYPES: dict[int, DType] = {
     1: DType.F32,
     2: DType.U8,
     3: DType.I8,
+    4: DType.U16,
     5: DType.I16,
     6: DType.I32,
     7: DType.I64,
     9: DType.BOOL,
     FLOAT16: DType.F32,
     11: DType.F32,
+    12: DType.U32,
+    13: DType.U64,
     BFLOAT16: DType.F32,
 }
 """onnx.TensorProto.DataType to the type in which dnncc keeps it: every floating type becomes f32."""
@@ -70,6 +73,8 @@ class OnnxNode(Protocol):
 
     def string(self, name: str, default: str | None = None) -> str: ...
 
+    def strings(self, name: str, default: Sequence[str] | None = None) -> tuple[str, ...]: ...
+
     def tensor(self, name: str) -> Array: ...
 
     def has(self, attribute: str) -> bool: ...
@@ -83,6 +88,10 @@ class OnnxNode(Protocol):
 
     @property
     def n_outputs(self) -> _Int: ...
+
+    def is_used(self, output: _Int) -> bool:
+        """Whether anything reads an output; what nothing reads need not be made."""
+        ...
 
     def axis(self, value: _Int, rank: _Int) -> _Int:
         """An axis counted from the front; negative ones count from the end. Invalid outside [-rank, rank)."""
@@ -125,13 +134,21 @@ class Importer(Protocol):
 
 ImportFunction = Callable[[Importer, OnnxNode], Value | Sequence[Value]]
 ONNX_OPS: dict[str, ImportFunction] = {}
+"""By the operator type as ``onnx_key`` writes it."""
+
+_DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def onnx_op(*op_types: str) -> Callable[[ImportFunction], ImportFunction]:
-    """Register a function as the importer of these ONNX operator types (default domain)."""
+def onnx_key(op_type: str, domain: str = "") -> str:
+    """How an operator type is registered and reported: with its domain, unless that is ONNX's own."""
+    return op_type if domain in _DEFAULT_DOMAINS else f"{domain}.{op_type}"
+
+
+def onnx_op(*op_types: str, domain: str = "") -> Callable[[ImportFunction], ImportFunction]:
+    """Register a function as the importer of these ONNX operator types of a domain (by default ONNX's own)."""
 
     def register(function: ImportFunction) -> ImportFunction:
-        for op_type in op_types:
+        for op_type in (onnx_key(name, domain) for name in op_types):
             known = ONNX_OPS.setdefault(op_type, function)
             if known.__module__ != function.__module__:
                 raise ValueError(

@@ -10,8 +10,11 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dnncc.errors import Culprit, ToolFailedError
 from dnncc.ir.types import Array, TensorType
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from dnncc.passes.quantize.context import QuantizeContext
 
 OPS: dict[str, type[Op]] = {}
+PLUGINS = "dnncc.ops"
 
 
 class TypeMismatchError(ValueError):
@@ -38,6 +42,15 @@ class Op:
     """The output is the input's bytes under another shape: no code, no copy."""
     elementwise: ClassVar[bool] = False
     """Output element i depends on element i of each (broadcast) operand only, so that it fuses into any epilogue."""
+
+    moves: ClassVar[bool] = False
+    """Elements of the result are elements of the operands (or a constant), unchanged: their grid can stay."""
+
+    tables: ClassVar[tuple[int, ...]] = ()
+    """Constant operands that are read as a whole, wherever an element needs it: they neither broadcast nor move."""
+
+    observed: ClassVar[bool] = False
+    """Calibration keeps the range of the first result itself, not only that of what it is moved into."""
 
     divides: ClassVar[bool] = False
     """Needs a division at run time, which an integer graph must not have."""
@@ -64,6 +77,14 @@ class Op:
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Multiply-accumulates of one execution."""
         return 0
+
+    def never_negative(self, operands: Sequence[bool]) -> bool:
+        """Whether no element of the result can be negative.
+
+        Args:
+            operands: the same of each operand.
+        """
+        return False
 
     def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
         """The values that an integer result and every partial sum can take; None: whatever the output's type holds,
@@ -102,8 +123,14 @@ class Op:
         """Whether code can be generated at all."""
         return cls.is_view or cls.te is not Op.te or cls.loops is not Op.loops
 
-    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
-        """Emit the integer form of ``node`` into the context's graph; None if the operator has none."""
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | Sequence[Value] | None:
+        """Emit the integer form of ``node`` into the context's graph; None if the operator has none.
+
+        Only asked for nodes with a float operand or result; others stay as they are.
+
+        Returns:
+            What stands for the node's result, one value for each of several.
+        """
         return None
 
     def attributes(self, all_fields: bool = False) -> dict[str, Any]:
@@ -116,9 +143,30 @@ class Op:
 
 
 def load_all() -> dict[str, type[Op]]:
-    """Import every operator file and return the registry; an import error is raised, never swallowed."""
+    """Import every operator file, those of other packages too, and return the registry.
+
+    Another package names its modules under the entry point group ``dnncc.ops``.
+
+    Raises:
+        ToolFailedError: another package's module cannot be imported. An import error of our own is raised as it is.
+    """
     import dnncc.ops
 
     for module in sorted(m.name for m in pkgutil.iter_modules(dnncc.ops.__path__)):
         importlib.import_module(f"dnncc.ops.{module}")
+    _load_plugins()
     return OPS
+
+
+@cache
+def _load_plugins() -> None:
+    for plugin in sorted(entry_points(group=PLUGINS), key=lambda p: (p.name, p.value)):
+        try:
+            plugin.load()
+        except Exception as error:
+            owner = plugin.dist.name if plugin.dist is not None else plugin.value
+            raise ToolFailedError(
+                f"the operators of package '{owner}' cannot be loaded: {type(error).__name__}: {error}",
+                [Culprit(plugin.value, reason=f"is its entry point '{plugin.name}' of group {PLUGINS}")],
+                help=f"repair or uninstall '{owner}'",
+            ) from error

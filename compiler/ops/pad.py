@@ -29,6 +29,7 @@ class Pad(Op):
     """
 
     name: ClassVar[str] = "pad"
+    moves: ClassVar[bool] = True
     pads: tuple[tuple[int, int], ...] = ()
     value: int | float = 0
 

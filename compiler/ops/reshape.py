@@ -27,6 +27,7 @@ class Reshape(Op):
     """
 
     name: ClassVar[str] = "reshape"
+    moves: ClassVar[bool] = True
     is_view: ClassVar[bool] = True
     shape: tuple[int, ...] = ()
 

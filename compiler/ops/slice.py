@@ -28,6 +28,7 @@ class Slice(Op):
     """
 
     name: ClassVar[str] = "slice"
+    moves: ClassVar[bool] = True
     starts: tuple[int, ...] = ()
     stops: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()

@@ -27,6 +27,7 @@ class Transpose(Op):
     """
 
     name: ClassVar[str] = "transpose"
+    moves: ClassVar[bool] = True
     perm: tuple[int, ...] = ()
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:

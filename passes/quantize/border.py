@@ -10,16 +10,17 @@ from dnncc.passes.quantize.calibrate import Samples, arguments
 
 
 def to_integers(x: Array, type: TensorType) -> Array:
-    """Float32 ``x`` of any shape as the integers of an input of this type; as it is for an f32 input."""
-    if type.dtype.is_float:
+    """Float32 ``x`` of any shape as the integers of an input of this type; as it is for one without a grid."""
+    if type.quantization is None:
         return x.astype(type.dtype.numpy, copy=False)
     (y,) = Quantize(type.dtype, type.scale, _zero_point(type)).reference(x)
     return y
 
 
 def to_floats(x: Array, type: TensorType) -> Array:
-    """What the integers of a value of this type stand for, float32: one rounding, that of the product."""
-    if type.dtype.is_float:
+    """What the integers of a value of this type stand for, float32: one rounding, that of the product. Integers that
+    stand for themselves stay."""
+    if type.quantization is None:
         return x
     result: Array = (x.astype(np.int32) - _zero_point(type)).astype(np.float32) * np.float32(type.scale)
     return result

@@ -65,8 +65,12 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
         CalibrationError: no samples, or a value that is not finite (the message names the node).
     """
     plan = Plan(graph)
-    values = [*graph.inputs, *(v for n in graph.nodes for v in n.outputs)]
-    histograms = {plan.chain(v).end: Histogram() for v in values} | {v: Histogram() for v in graph.inputs}
+    inputs_of_floats = [v for v in graph.inputs if v.type.dtype.is_float]
+    values = [
+        v for v in (*graph.inputs, *(v for n in graph.nodes for v in n.outputs)) if v.type.dtype.is_float
+    ]
+    histograms = {plan.chain(v).end: Histogram() for v in values} | {v: Histogram() for v in inputs_of_floats}
+    histograms |= {n.outputs[0]: Histogram() for n in graph.nodes if n.op.observed}
     sums: dict[Value, Array] = {}
     count = sample_count(samples)
     corrected = min(count, CORRECTION_SAMPLES)
@@ -92,5 +96,5 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
             count_elements(value, array, value.name)
         interpret(graph, inputs, observe)
     means = {v: total / corrected for v, total in sums.items()}
-    steps = {v: lattice_step(np.asarray(samples[v.name])[:count]) for v in graph.inputs}
+    steps = {v: lattice_step(np.asarray(samples[v.name])[:count]) for v in inputs_of_floats}
     return Statistics(histograms, means, steps, count)

@@ -97,6 +97,10 @@ class QuantizeContext:
         """The largest magnitude of the end of ``value``'s chain on the calibration samples."""
         return self._statistics.histogram(self.plan.chain(value).end).largest
 
+    def observed(self, value: Value) -> float:
+        """The largest magnitude of ``value`` itself, the first result of an operator that is ``observed``."""
+        return self._statistics.histogram(value).largest
+
     def _decide(self, value: Value) -> Grid:
         if value in self.graph.inputs:
             affine = self.options.zero_point and folds_zero_point(self.plan, value)
@@ -121,13 +125,15 @@ class QuantizeContext:
     def bind(self, value: Value, integer: Value) -> None:
         """Let ``integer`` stand for the float ``value``; a sum that several read is requantized at once."""
         self.integers[value] = integer
-        if self.is_raw(integer) and self.plan.reader(value) is None:
+        if value.type.dtype.is_float and self.is_raw(integer) and self.plan.reader(value) is None:
             self.activation(value)
 
     def integer(self, value: Value) -> Value:
-        """What stands for the float ``value`` now: an activation, or a raw sum with a single reader."""
+        """What stands for ``value`` now: an activation, or a raw sum with a single reader; for what is no float,
+        itself."""
         if value not in self.integers and isinstance(value, Const):
-            self.integers[value] = self.constant(value, self._constant_grid(value))
+            is_float = value.type.dtype.is_float
+            self.integers[value] = self.constant(value, self._constant_grid(value)) if is_float else value
         return self.integers[value]
 
     def activation(self, value: Value) -> Value:
@@ -281,6 +287,12 @@ class QuantizeContext:
         y = self.emit(op, [source, weights, bias], node.name, found.scale * scale)
         self.correctable.append(Correctable(self.nodes[self.position(y)], node.output, found.scale * scale))
         return y
+
+    def keep(self, node: Node) -> list[Value]:
+        """A node that has no float operand or result, as it is."""
+        copy = self.graph.make(node.op, [self.integer(v) for v in node.inputs], node.name)
+        self.nodes.append(copy)
+        return copy.outputs
 
     def same_scale(self, node: Node) -> Value:
         """An operator that moves or selects elements: its only operand's grid stays."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from dnncc.errors import Culprit, QuantizationError
-from dnncc.ir.graph import Const, Graph, Value
+from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import DType, TensorType
 from dnncc.ops.base import Op
 from dnncc.ops.dequantize import Dequantize
@@ -31,10 +33,8 @@ def lower(graph: Graph, statistics: Statistics, options: QuantizeOptions) -> Qua
     context = QuantizeContext(graph, statistics, options)
     inputs = [_input(context, v) for v in graph.inputs]
     for node in graph.nodes:
-        integer = node.op.to_integer(context, node)
-        if integer is None:
-            raise QuantizationError(f"'{graph.name}' cannot be quantized", [_unsupported(node.name, node.op)])
-        context.bind(node.output, integer)
+        for value, integer in zip(node.outputs, _integers(context, node), strict=True):
+            context.bind(value, integer)
     outputs: list[Value] = []
     for value in graph.outputs:
         earlier = [o for o, f in zip(outputs, graph.outputs, strict=False) if f is not value]
@@ -46,16 +46,27 @@ def lower(graph: Graph, statistics: Statistics, options: QuantizeOptions) -> Qua
     return context
 
 
+def _integers(context: QuantizeContext, node: Node) -> Sequence[Value]:
+    """What stands for the node's results."""
+    if not _has_floats(node):
+        return context.keep(node)
+    found = node.op.to_integer(context, node)
+    if found is None:
+        graph = context.graph
+        raise QuantizationError(f"'{graph.name}' cannot be quantized", [_unsupported(node.name, node.op)])
+    return [found] if isinstance(found, Value) else found
+
+
+def _has_floats(node: Node) -> bool:
+    return any(v.type.dtype.is_float for v in (*node.inputs, *node.outputs))
+
+
 def check_supported(graph: Graph) -> None:
-    """QuantizationError with every operator without an integer form, every input and constant that has none."""
-    culprits = [_unsupported(n.name, n.op) for n in graph.nodes if type(n.op).to_integer is Op.to_integer]
-    culprits += [
-        Culprit(n.name, n.op.name, "has several outputs") for n in graph.nodes if len(n.outputs) != 1
-    ]
-    culprits += [
-        Culprit(f"%{v.name}", reason=f"is {v.type}; only f32 inputs are quantized")
-        for v in graph.inputs
-        if v.type.dtype is not DType.F32
+    """QuantizationError with every operator without an integer form, and every constant that has none."""
+    culprits = [
+        _unsupported(n.name, n.op)
+        for n in graph.nodes
+        if _has_floats(n) and type(n.op).to_integer is Op.to_integer
     ]
     culprits += [
         Culprit(n.name, n.op.name, f"its constant %{v.name} is not finite")
@@ -76,8 +87,12 @@ def _unsupported(name: str, op: Op) -> Culprit:
 
 
 def _input(context: QuantizeContext, value: Value) -> Value:
-    grid = context.grid_of(value)
     shape, name = value.type.shape, context.graph.fresh(value.name)
+    if not value.type.dtype.is_float:
+        x = Value(name, value.type)
+        context.bind(value, x)
+        return x
+    grid = context.grid_of(value)
     if context.options.io == "float32":
         x = Value(name, TensorType(DType.F32, shape))
         op = Quantize(grid.dtype, grid.scale, grid.zero_point)
@@ -89,14 +104,15 @@ def _input(context: QuantizeContext, value: Value) -> Value:
 
 
 def _output(context: QuantizeContext, value: Value, taken: list[Value]) -> Value:
-    integer = context.signed(value)
+    is_float = value.type.dtype.is_float
+    integer = context.signed(value) if is_float else context.integer(value)
     source = context.plan.producers.get(value)
     if integer in taken and source is not None:
         # What is an input or an output under another name already needs a copy under this one.
-        scale, zero_point = integer.type.scale, zero_point_of(integer)
+        scale, zero_point = integer.type.scale if is_float else None, zero_point_of(integer)
         copy = Reshape(integer.type.shape)
         integer = context.emit(copy, [integer], source.name, scale, zero_point=zero_point)
-    if context.options.io == "float32" and not isinstance(integer, Const):
+    if is_float and context.options.io == "float32" and not isinstance(integer, Const):
         node = context.graph.make(Dequantize(integer.type.scale), [integer], value.name)
         context.nodes.append(node)
         return node.output

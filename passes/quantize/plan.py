@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from dnncc.ir.graph import Const, Graph, Node, Value
 
-LAYOUT = ("reshape", "transpose", "slice", "pad", "max_pool2d", "concat")
 CLAMPS = ("relu", "clip")
 
 
@@ -67,7 +66,7 @@ class Plan:
         if reader is None:
             return Chain(value)
         name = reader.op.name
-        if name in LAYOUT:
+        if reader.op.moves and value.type.dtype.is_float and len(reader.outputs) == 1:
             return self.chain(reader.output)
         if name in CLAMPS:
             low, high = clamp_of(reader)
@@ -97,6 +96,6 @@ class Plan:
             return True
         if name == "pad" and node.op.attributes(all_fields=True)["value"] < 0:
             return False
-        if name in LAYOUT or name in ("add", "mul", "average_pool2d"):
+        if node.op.moves or name in ("add", "mul", "average_pool2d"):
             return all(self.non_negative(v) for v in node.inputs)
-        return False
+        return node.op.never_negative([self.non_negative(v) for v in node.inputs])
