@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dnncc.errors import Culprit, InvalidGraphError, ModelError, UnsupportedError
@@ -24,6 +24,7 @@ class ModelNode:
         opset: the version of the default domain.
         operands: the values of its inputs; None where one is left out.
         tensor_array: turns a ``TensorProto`` into an array.
+        declared: the shapes that the model declares for values, by name, where they are numbers.
     """
 
     def __init__(
@@ -33,13 +34,15 @@ class ModelNode:
         opset: _Int,
         operands: Sequence[Value | None],
         tensor_array: Callable[[Any], Array],
+        declared: Mapping[str, tuple[_Int, ...]] | None = None,
     ) -> None:
         self.op_type: str = proto.op_type
         self.name = name
         self.opset = opset
         self._operands = list(operands)
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
-        self._outputs = len(proto.output)
+        self._outputs = list(proto.output)
+        self._declared = declared or {}
         self._tensor_array = tensor_array
         self._seen_operands: set[_Int] = set()
         self._seen_attributes: set[str] = set()
@@ -54,7 +57,7 @@ class ModelNode:
 
     @property
     def n_outputs(self) -> _Int:
-        return self._outputs
+        return len(self._outputs)
 
     def optional(self, index: _Int) -> Value | None:
         self._seen_operands.add(index)
@@ -77,6 +80,9 @@ class ModelNode:
         if array is None:
             raise self.invalid(f"operand {index} is missing")
         return array
+
+    def declared_shape(self, index: _Int) -> tuple[_Int, ...] | None:
+        return self._declared.get(self._outputs[index])
 
     # -- attributes ----------------------------------------------------------------------------
 

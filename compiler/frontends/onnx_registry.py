@@ -84,6 +84,10 @@ class OnnxNode(Protocol):
     @property
     def n_outputs(self) -> _Int: ...
 
+    def declared_shape(self, index: _Int) -> tuple[_Int, ...] | None:
+        """The shape that the model declares for an output; None where it does not, or not as numbers."""
+        ...
+
     def axis(self, value: _Int, rank: _Int) -> _Int:
         """An axis counted from the front; negative ones count from the end. Invalid outside [-rank, rank)."""
         ...
