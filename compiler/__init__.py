@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dnncc.passes.base import Pass
     from dnncc.passes.pipeline import Pipeline
     from dnncc.plan import Plan, make_plan
+    from dnncc.scheduling import BufferSchedule, OrderSchedule, schedule_buffers, schedule_graph
     from dnncc.targets.boards import Board, load_board
     from dnncc.validation import Validation, validate
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Benchmark",
     "Board",
+    "BufferSchedule",
     "Compilation",
     "Const",
     "DType",
@@ -45,6 +47,7 @@ __all__ = [
     "Node",
     "Op",
     "Options",
+    "OrderSchedule",
     "Pass",
     "Pipeline",
     "Plan",
@@ -62,6 +65,8 @@ __all__ = [
     "load_samples",
     "make_plan",
     "run",
+    "schedule_buffers",
+    "schedule_graph",
     "validate",
     "write_artifact",
 ]
@@ -83,6 +88,7 @@ _MODULES = {
     "dnncc.passes.base": ("Pass",),
     "dnncc.passes.pipeline": ("Pipeline",),
     "dnncc.plan": ("Plan", "make_plan"),
+    "dnncc.scheduling": ("BufferSchedule", "OrderSchedule", "schedule_buffers", "schedule_graph"),
     "dnncc.targets.boards": ("Board", "load_board"),
     "dnncc.validation": ("Validation", "validate"),
 }

@@ -153,6 +153,17 @@ class DoesNotFitError(DnnccError):
     exit_code = 3
 
 
+class BudgetError(DnnccError):
+    """No plan keeps within the memory budget, capacity or scratchpad that was asked for.
+
+    The message gives the bound that is proven, or the least that was reached, and what sets it. Ask for at least the
+    bound; more time (`--time-limit`) helps only where the bound is below what was asked for.
+    """
+
+    code = "E0302"
+    exit_code = 3
+
+
 class MismatchError(DnnccError):
     """The artifact and the reference interpreter disagree. A bug of dnncc or of a compiler: please report it."""
 

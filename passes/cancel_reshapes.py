@@ -48,7 +48,9 @@ def _sink(rewriter: Rewriter, node: Node) -> bool:
     if reshape is None or reshape.output.type.shape != shape:
         return False
     inner = reshape.inputs[0].type.shape
-    operands = [_reshaped(rewriter, v, shape, inner) for v in node.inputs]
+    operands = [
+        v if i in node.op.tables else _reshaped(rewriter, v, shape, inner) for i, v in enumerate(node.inputs)
+    ]
     if any(v is None for v in operands):
         return False
     rewriter.move_behind(node, node.op, [v for v in operands if v is not None], Reshape(shape), reshape.name)

@@ -105,8 +105,9 @@ def _sink(rewriter: Rewriter, node: Node) -> bool:
         return False
     perm = _perm(transpose)
     op = _on_permuted_axes(node.op, perm)
-    # The parameters of batch_norm are vectors along its axis, whichever that is.
-    broadcast = node.inputs[:1] if isinstance(node.op, BatchNorm) else node.inputs
+    # The parameters of batch_norm are vectors along its axis, whichever that is; tables are read as a whole.
+    whole = len(node.op.tables)
+    broadcast = node.inputs[:1] if isinstance(node.op, BatchNorm) else node.inputs[: len(node.inputs) - whole]
     operands = [_untransposed(rewriter, node, v, perm) for v in broadcast]
     if any(v is None for v in operands):
         return False

@@ -137,4 +137,4 @@ def non_negative(rewriter: Rewriter, value: Value) -> bool:
     if name in ("max_pool2d", "average_pool2d", "sum_pool2d", "concat", "transpose", "reshape", "pad", "add"):
         padding = getattr(node.op, "value", 0)
         return padding >= 0 and all(non_negative(rewriter, v) for v in node.inputs)
-    return False
+    return node.op.never_negative([non_negative(rewriter, v) for v in node.inputs])

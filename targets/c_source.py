@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from typing import Any
 
 import numpy as np
 from dnncc.ir.graph import Value
@@ -14,8 +15,11 @@ C_TYPES = {
     DType.I8: "int8_t",
     DType.U8: "uint8_t",
     DType.I16: "int16_t",
+    DType.U16: "uint16_t",
     DType.I32: "int32_t",
+    DType.U32: "uint32_t",
     DType.I64: "int64_t",
+    DType.U64: "uint64_t",
     DType.F32: "float",
     DType.F64: "double",
     DType.BOOL: "uint8_t",
@@ -191,8 +195,8 @@ def declaration(program: Program, name: str, data: Array) -> str:
 
 
 def _element(data: Array) -> str:
-    """The C type of a constant array's elements; stored constants may be unsigned 16 bits, which no tensor is."""
-    return "uint16_t" if data.dtype == np.uint16 else C_TYPES[DType.of(data)]
+    """The C type of a constant array's elements."""
+    return C_TYPES[DType.of(data)]
 
 
 def weights(program: Program) -> str:
@@ -215,20 +219,30 @@ def weights(program: Program) -> str:
 
 def array_body(data: Array) -> str:
     """The initializer's lines, exact for every element type."""
-    flat = data.reshape(-1)
-    if data.dtype.kind == "f":
-        values: Sequence[str] = [_float(float(v)) + ("f" if data.dtype.itemsize == 4 else "") for v in flat]
-    elif data.dtype.itemsize == 8:
-        values = [f"INT64_C({v})" for v in flat]
-    else:
-        values = ["(-2147483647 - 1)" if v == -(1 << 31) else str(v) for v in flat.tolist()]
+    values = [_literal(value, data.dtype) for value in data.reshape(-1).tolist()]
     per_line = 24 if data.dtype.itemsize == 1 else 8
     return "".join(f"    {', '.join(values[i : i + per_line])},\n" for i in range(0, len(values), per_line))
 
 
-def _float(value: float) -> str:
-    text = float(value).hex()
-    return text if text not in ("inf", "-inf", "nan") else {"inf": "1e999", "-inf": "-1e999"}[text]
+def _literal(value: float | int | bool, dtype: np.dtype[Any]) -> str:
+    """One element of an initializer, exact."""
+    if dtype.kind == "f":
+        suffix = "f" if dtype.itemsize == 4 else ""
+        if math.isfinite(value):
+            return float(value).hex() + suffix
+        # math.h and its INFINITY and NAN do not exist everywhere.
+        sign = "0.0" if math.isnan(value) else "1.0" if value > 0 else "-1.0"
+        return f"{sign}{suffix} / 0.0{suffix}"
+    if dtype.kind == "b":
+        return str(int(value))
+    if dtype.kind == "u":
+        return {8: f"UINT64_C({value})", 4: f"{value}u"}.get(dtype.itemsize, str(value))
+    form = "INT64_C({})" if dtype.itemsize == 8 else "{}"
+    lowest = int(np.iinfo(dtype).min)
+    # C has no negative literals, and the lowest integer's magnitude does not fit its type.
+    return (
+        f"({form.format(lowest + 1)} - 1)" if value == lowest and dtype.itemsize >= 4 else form.format(value)
+    )
 
 
 def _comment(text: str) -> str:

@@ -179,7 +179,7 @@ def test_inputs_that_are_no_tensors() -> None:
 
 def test_constants_of_other_types() -> None:
     nodes = [node("Add", ["x", "w"], ["y"])]
-    proto = model(nodes, {"x": [1]}, {"w": np.array([1], np.uint64)}, ["y"])
+    proto = model(nodes, {"x": [1]}, {"w": np.array([1], np.complex64)}, ["y"])
     assert culprits(proto, UnsupportedError) == ["w"]
     proto = model(nodes, {"x": [1]}, {}, ["y"])
     sparse = helper.make_sparse_tensor(

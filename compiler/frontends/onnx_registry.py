@@ -18,12 +18,15 @@ ELEMENT_TYPES: dict[int, DType] = {
     1: DType.F32,
     2: DType.U8,
     3: DType.I8,
+    4: DType.U16,
     5: DType.I16,
     6: DType.I32,
     7: DType.I64,
     9: DType.BOOL,
     FLOAT16: DType.F32,
     11: DType.F32,
+    12: DType.U32,
+    13: DType.U64,
     BFLOAT16: DType.F32,
 }
 """onnx.TensorProto.DataType to the type in which dnncc keeps it: every floating type becomes f32."""

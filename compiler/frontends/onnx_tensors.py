@@ -11,22 +11,31 @@ from dnncc.errors import Culprit, ExternalDataError, InvalidGraphError, ModelErr
 from dnncc.frontends.onnx_registry import BFLOAT16, ELEMENT_TYPES, FLOAT16
 from dnncc.ir.types import Array
 
-_FLOAT, _BOOL, _INT64, _DOUBLE = 1, 9, 7, 11
+_FLOAT, _BOOL, _INT64, _DOUBLE, _UINT64 = 1, 9, 7, 11, 13
 _EXTERNAL = 1
 # How the elements are stored; 16-bit floats as their bits, truth values as bytes.
 _STORED: dict[int, np.dtype[Any]] = {
     _FLOAT: np.dtype("<f4"),
     2: np.dtype("u1"),
     3: np.dtype("i1"),
+    4: np.dtype("<u2"),
     5: np.dtype("<i2"),
     6: np.dtype("<i4"),
     _INT64: np.dtype("<i8"),
     _BOOL: np.dtype("u1"),
     FLOAT16: np.dtype("<u2"),
     _DOUBLE: np.dtype("<f8"),
+    12: np.dtype("<u4"),
+    _UINT64: np.dtype("<u8"),
     BFLOAT16: np.dtype("<u2"),
 }
-_FIELDS = {_FLOAT: "float_data", _DOUBLE: "double_data", _INT64: "int64_data"}
+_FIELDS = {
+    _FLOAT: "float_data",
+    _DOUBLE: "double_data",
+    _INT64: "int64_data",
+    12: "uint64_data",
+    _UINT64: "uint64_data",
+}
 
 
 def array_of(tensor: Any, folder: Path | None) -> Array:

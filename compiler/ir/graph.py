@@ -118,6 +118,10 @@ class Graph:
                 found.setdefault(value, []).append(node)
         return found
 
+    def tables(self) -> set[Value]:
+        """The operands that nodes read as a whole, see ``Op.tables``."""
+        return {n.inputs[i] for n in self.nodes for i in n.op.tables}
+
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
         return sum(n.macs for n in self.nodes)

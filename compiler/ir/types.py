@@ -21,8 +21,11 @@ class DType(Enum):
     I8 = "i8"
     U8 = "u8"
     I16 = "i16"
+    U16 = "u16"
     I32 = "i32"
+    U32 = "u32"
     I64 = "i64"
+    U64 = "u64"
     BOOL = "bool"
 
     @property
@@ -65,8 +68,11 @@ _NUMPY: dict[DType, np.dtype[Any]] = {
     DType.I8: np.dtype(np.int8),
     DType.U8: np.dtype(np.uint8),
     DType.I16: np.dtype(np.int16),
+    DType.U16: np.dtype(np.uint16),
     DType.I32: np.dtype(np.int32),
+    DType.U32: np.dtype(np.uint32),
     DType.I64: np.dtype(np.int64),
+    DType.U64: np.dtype(np.uint64),
     DType.BOOL: np.dtype(np.bool_),
 }
 _FROM_NUMPY = {dtype: key for key, dtype in _NUMPY.items()}

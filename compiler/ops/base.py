@@ -42,6 +42,9 @@ class Op:
     moves: ClassVar[bool] = False
     """Elements of the result are elements of the operands (or a constant), unchanged: their grid can stay."""
 
+    tables: ClassVar[tuple[int, ...]] = ()
+    """Constant operands that are read as a whole, wherever an element needs it: they neither broadcast nor move."""
+
     divides: ClassVar[bool] = False
     """Needs a division at run time, which an integer graph must not have."""
 
@@ -67,6 +70,14 @@ class Op:
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Multiply-accumulates of one execution."""
         return 0
+
+    def never_negative(self, operands: Sequence[bool]) -> bool:
+        """Whether no element of the result can be negative.
+
+        Args:
+            operands: the same of each operand.
+        """
+        return False
 
     def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
         """The values that an integer result and every partial sum can take; None: whatever the output's type holds,

@@ -98,4 +98,4 @@ class Plan:
             return False
         if node.op.moves or name in ("add", "mul", "average_pool2d"):
             return all(self.non_negative(v) for v in node.inputs)
-        return False
+        return node.op.never_negative([self.non_negative(v) for v in node.inputs])

@@ -95,10 +95,17 @@ static inline int8_t dnncc_sat_i8(int32_t x) {
 #endif
 }
 
-static inline int32_t dnncc_min(int32_t a, int32_t b) { return a < b ? a : b; }
-static inline int32_t dnncc_max(int32_t a, int32_t b) { return a > b ? a : b; }
-static inline float dnncc_minf(float a, float b) { return a < b ? a : b; }
-static inline float dnncc_maxf(float a, float b) { return a > b ? a : b; }
+/* The smaller and the larger of two numbers. */
+#define DNNCC_EXTREMES(suffix, type)                                                                                   \
+    static inline type dnncc_min##suffix(type a, type b) { return a < b ? a : b; }                                     \
+    static inline type dnncc_max##suffix(type a, type b) { return a > b ? a : b; }
+DNNCC_EXTREMES(, int32_t)
+DNNCC_EXTREMES(u, uint32_t)
+DNNCC_EXTREMES(l, int64_t)
+DNNCC_EXTREMES(ul, uint64_t)
+DNNCC_EXTREMES(f, float)
+DNNCC_EXTREMES(d, double)
+#undef DNNCC_EXTREMES
 
 /* e^x for a float network: 2^n * e^r with |r| <= ln(2)/2 and a Taylor polynomial; relative error below 3e-7. */
 DNNCC_UNUSED static float dnncc_expf(float x) {

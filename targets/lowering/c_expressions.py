@@ -18,16 +18,19 @@ C_TYPES = {
     "int16": "int16_t",
     "uint16": "uint16_t",
     "int32": "int32_t",
+    "uint32": "uint32_t",
     "int64": "int64_t",
+    "uint64": "uint64_t",
     "float32": "float",
     "float64": "double",
     "bool": "uint8_t",
 }
-_NARROW = ("int8", "uint8", "int16")
+_NARROW = ("int8", "uint8", "int16", "uint16")
 _BINARY = {
     "Add": ("+", 11), "Sub": ("-", 11), "Mul": ("*", 12), "Div": ("/", 12), "Mod": ("%", 12),
     "LT": ("<", 9), "LE": ("<=", 9), "GT": (">", 9), "GE": (">=", 9), "EQ": ("==", 8), "NE": ("!=", 8),
     "LShift": ("<<", 10), "RShift": (">>", 10), "And": ("&&", 4), "Or": ("||", 3),
+    "BitwiseAnd": ("&", 7), "BitwiseXor": ("^", 6), "BitwiseOr": ("|", 5),
 }  # fmt: skip
 _CALLS = {
     "shift_right": (">>", 10),
@@ -37,6 +40,7 @@ _CALLS = {
     "bitwise_xor": ("^", 6),
 }
 _FLOAT_FUNCTIONS = ("exp", "sqrt")
+_SUFFIXES = {"float32": "f", "float64": "d", "uint32": "u", "int64": "l", "uint64": "ul"}
 _ATOM, _UNARY, _TERNARY = 14, 13, 2
 
 
@@ -131,8 +135,8 @@ class Expressions:
         if symbol == "<<" and isinstance(e.b, tirx.IntImm):
             # C leaves the left shift of a negative number undefined.
             text, precedence = f"{self._at(e.a, 12)} * {1 << int(e.b)}", 12
-        elif symbol in ("<<", ">>"):
-            precedence_of_operands = _UNARY  # a + b >> c draws a warning without parentheses
+        elif symbol in ("<<", ">>", "&", "|", "^"):
+            precedence_of_operands = _UNARY  # a + b >> c and a | b & c draw warnings without parentheses
             text = f"{self._at(e.a, precedence_of_operands)} {symbol} {self._at(e.b, precedence_of_operands)}"
         else:
             text = f"{self._at(e.a, precedence)} {symbol} {self._at(e.b, precedence + 1)}"
@@ -141,8 +145,10 @@ class Expressions:
 
     def _IntImm(self, e: Any) -> tuple[str, int]:
         value, dtype = int(e.value), str(e.ty.dtype)
-        if dtype == "int64":
-            return f"INT64_C({value})", _ATOM
+        if dtype in ("int64", "uint64"):
+            return f"{dtype.upper()}_C({value})", _ATOM
+        if dtype == "uint32":
+            return f"{value}u", _ATOM
         if value == -(1 << 31):
             return "(-2147483647 - 1)", _ATOM
         return str(value), _ATOM if value >= 0 else _UNARY
@@ -173,6 +179,13 @@ class Expressions:
     def _Not(self, e: Any) -> tuple[str, int]:
         return f"!{self._at(e.a, _ATOM)}", _UNARY
 
+    def _BitwiseNot(self, e: Any) -> tuple[str, int]:
+        dtype = str(e.ty.dtype)
+        if dtype == "bool":
+            return f"!{self._at(e.a, _ATOM)}", _UNARY
+        text = f"~{self._at(e.a, _UNARY)}"
+        return (f"({C_TYPES[dtype]})({text})" if dtype in _NARROW else text), _UNARY
+
     def _Select(self, e: Any) -> tuple[str, int]:
         return self._conditional(e.condition, e.true_value, e.false_value)
 
@@ -180,7 +193,7 @@ class Expressions:
         return f"{self._at(condition, 3)} ? {self._at(yes, 3)} : {self._at(no, 3)}", _TERNARY
 
     def _extreme(self, e: Any, name: str) -> tuple[str, int]:
-        suffix = {"float32": "f", "float64": "d", "int64": "l"}.get(str(e.ty.dtype), "")
+        suffix = _SUFFIXES.get(str(e.ty.dtype), "")
         call = self._call(f"dnncc_{name}{suffix}", (e.a, e.b))
         dtype = str(e.ty.dtype)
         return (f"({C_TYPES[dtype]}){call}", _UNARY) if dtype in _NARROW else (call, _ATOM)

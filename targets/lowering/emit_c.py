@@ -26,8 +26,10 @@ _BYTES = {
     "int16": 2,
     "uint16": 2,
     "int32": 4,
+    "uint32": 4,
     "float32": 4,
     "int64": 8,
+    "uint64": 8,
     "float64": 8,
 }
 

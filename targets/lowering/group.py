@@ -88,6 +88,7 @@ class Expressions:
         self.operands = Operands()
         self._tensors: dict[Value, Any] = {}
         self._reshape = reshape or (lambda shape: shape)
+        self._tables = body.tables()
         for i, value in enumerate(body.inputs):
             tensor = te.placeholder(value.type.shape, value.type.dtype.numpy.name, f"in{i}")
             self.operands.inputs[value] = self._tensors[value] = tensor
@@ -100,9 +101,8 @@ class Expressions:
                 self._tensors[value] = ScalarConstant(value.data)
             else:
                 name = f"c{len(self.operands.constants)}"
-                self._tensors[value] = self.operands.constant(
-                    name, value.data.reshape(self._reshape(value.data.shape))
-                )
+                shape = value.data.shape if value in self._tables else self._reshape(value.data.shape)
+                self._tensors[value] = self.operands.constant(name, value.data.reshape(shape))
         return self._tensors[value]
 
     def __setitem__(self, value: Value, tensor: Any) -> None:

@@ -39,8 +39,10 @@ def per_channel_constants(nodes: Sequence[Node]) -> bool:
     """Whether every constant of the epilogue is a scalar, one value per channel, or of full shape."""
     for node in nodes:
         shape = node.output.type.shape
-        for value in node.inputs:
+        for i, value in enumerate(node.inputs):
             dims = value.type.shape
+            if i in node.op.tables:
+                continue
             if not isinstance(value, Const):
                 if dims != shape:
                     return False

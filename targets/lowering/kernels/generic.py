@@ -107,7 +107,8 @@ def _split_cases(sch: Any, output: Any, loops: Sequence[Any]) -> None:
 def _merged_axes(body: Graph) -> list[list[int]]:
     """Runs of axes over which an elementwise group can count as over one: no operand broadcasts along a part of it."""
     shape = body.outputs[0].type.shape
-    operands = [v.type.shape for v in body.values() if v.type.size > 1]
+    tables = body.tables()
+    operands = [v.type.shape for v in body.values() if v.type.size > 1 and v not in tables]
     runs: list[list[int]] = []
     previous: tuple[bool, ...] | None = None
     for k, size in enumerate(shape):

@@ -1,0 +1,178 @@
+"""``dnncc schedule``: the memory planner's optimizers, on plain instances."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnncc.cli.command import Command, Outcome
+from dnncc.cli.output import note, table
+from dnncc.cli.parser import Parser
+from dnncc.errors import Culprit, UsageError
+
+if TYPE_CHECKING:
+    from dnncc.scheduling import BufferSchedule, OrderSchedule
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One kind of thing that can be scheduled.
+
+    Attributes:
+        argument: what names it on the command line.
+        options: the options that go with it, beside those that go with all.
+        run: does the work.
+    """
+
+    argument: str
+    options: tuple[str, ...]
+    run: Callable[[Namespace], Outcome]
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--buffers", type=Path, metavar="FILE.csv", help="place buffers: columns id,lower,upper,size"
+    )
+    parser.add_argument("--capacity", type=_bytes, metavar="N", help="bytes that the buffers may take")
+    parser.add_argument(
+        "--graph", type=Path, metavar="FILE.json", help="order operators for the least peak memory"
+    )
+    parser.add_argument("--time-limit", type=_seconds, metavar="S", help="seconds for the search")
+    parser.add_argument(
+        "--threads", type=_threads, default=1, metavar="N", help="threads of the search (default: 1)"
+    )
+
+
+def run(arguments: Namespace) -> Outcome:
+    given = {s for s in _SOURCES if _is_given(arguments, s.argument)}
+    if len(given) != 1:
+        choices = " or ".join(s.argument for s in _SOURCES)
+        what = "nothing to schedule was given" if not given else "only one thing can be scheduled at a time"
+        raise UsageError(f"{what}: {choices}", help="`dnncc schedule --help` shows how it is used")
+    (source,) = given
+    stray = {o for s in _SOURCES for o in s.options if o not in source.options and _is_given(arguments, o)}
+    if stray:
+        culprits = [
+            Culprit(o, reason=f"goes with {next(s.argument for s in _SOURCES if o in s.options)}")
+            for o in sorted(stray)
+        ]
+        raise UsageError(f"options that do not go with {source.argument}", culprits)
+    return source.run(arguments)
+
+
+def _is_given(arguments: Namespace, option: str) -> bool:
+    value = getattr(arguments, option.lstrip("-").replace("-", "_").lower())
+    return value is not None and value is not False
+
+
+def _buffers(arguments: Namespace) -> Outcome:
+    from dnncc.scheduling import schedule_buffers
+
+    with _incumbent("bytes") as say:
+        found = schedule_buffers(
+            arguments.buffers,
+            arguments.capacity,
+            time_limit=arguments.time_limit,
+            threads=arguments.threads,
+            progress=say,
+        )
+    _note_interruption(found.interrupted, found.status)
+    return Outcome(_document(found), _buffers_text(found) if found.placed else "", found.failure)
+
+
+def _graph(arguments: Namespace) -> Outcome:
+    from dnncc.scheduling import schedule_graph
+
+    with _incumbent("bytes") as say:
+        found = schedule_graph(
+            arguments.graph, time_limit=arguments.time_limit, threads=arguments.threads, progress=say
+        )
+    _note_interruption(found.interrupted, found.status)
+    return Outcome(_document(found), _order_text(found))
+
+
+def _document(found: Any) -> dict[str, Any]:
+    """A schedule's fields, without the failure."""
+    return {f.name: getattr(found, f.name) for f in fields(found) if f.name != "failure"}
+
+
+def _buffers_text(found: BufferSchedule) -> str:
+    room = "" if found.capacity is None else f" of {found.capacity:,}"
+    rows = [[name, offset] for name, offset in found.offsets.items()]
+    summary = f"{len(rows)} buffers in {found.height:,}{room} bytes; {_proof(found.status, found.bound)}"
+    return f"{table(['buffer', 'offset'], rows)}\n\n{summary}, in {found.seconds:.1f} s"
+
+
+def _order_text(found: OrderSchedule) -> str:
+    rows = [[step, name] for step, name in enumerate(found.order)]
+    summary = (
+        f"peak {found.peak:,} bytes, given order {found.given_peak:,}; {_proof(found.status, found.bound)}"
+    )
+    return f"{table(['step', 'operator'], rows)}\n\n{summary}, in {found.seconds:.1f} s"
+
+
+def _proof(status: str, bound: int) -> str:
+    return "optimal" if status == "optimal" else f"at least {bound:,} are needed"
+
+
+def _note_interruption(interrupted: bool, status: str) -> None:
+    if interrupted and status != "optimal":
+        note("note: the search was cut short; this is the best answer so far")
+
+
+def _incumbent(unit: str) -> Any:
+    """Shows the incumbent and the bound while it lasts."""
+    from contextlib import contextmanager
+
+    from dnncc.cli.progress import progress
+
+    @contextmanager
+    def shown() -> Any:
+        with progress() as say:
+            yield lambda best, bound: say(f"{best:,} {unit}, at least {bound:,}")
+
+    return shown()
+
+
+def _bytes(text: str) -> int:
+    units = {"K": 1024, "M": 1024**2}
+    number = text[:-1] if text[-1:].upper() in units else text
+    try:
+        value = int(number) * units.get(text[-1:].upper(), 1)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of bytes, such as 65536 or 64K")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive number of seconds")
+    return value
+
+
+def _threads(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive number of threads")
+    return value
+
+
+# A kind of source and what it needs is added here, and its options in `add_arguments`.
+_SOURCES = (
+    _Source("--buffers", ("--capacity",), _buffers),
+    _Source("--graph", (), _graph),
+)
+COMMAND = Command("schedule", "the order, addresses and peak memory of plain instances", add_arguments, run)
