@@ -118,7 +118,7 @@ def import_eye_like(g: Importer, node: OnnxNode) -> Value:
         raise node.unsupported(f"ONNX element type {kind}")
     g.limit(x.shape)
     dtype = ELEMENT_TYPES[kind] if kind else x.dtype
-    return g.const("eye", np.eye(*x.shape, node.int("k", 0), dtype=dtype.numpy))
+    return g.const("eye", np.eye(x.shape[0], x.shape[1], node.int("k", 0), dtype=dtype.numpy))
 
 
 @onnx_op("NonZero")

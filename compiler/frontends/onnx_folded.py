@@ -77,7 +77,8 @@ def import_constant_of_shape(g: Importer, node: OnnxNode) -> Value:
 @onnx_op("Range")
 def import_range(g: Importer, node: OnnxNode) -> Value:
     start, limit, step = (node.array(i) for i in range(3))
-    if not start.size == limit.size == step.size == 1 or not step.any():
+    numbers = np.array([a.reshape(-1)[0] for a in (start, limit, step) if a.size == 1])
+    if numbers.size != 3 or not np.isfinite(numbers).all() or not step.any():
         raise node.invalid("a range without three numbers, or with a step of 0")
     first, end, by = (v.reshape(()).item() for v in (start, limit, step))
     count = max(math.ceil((end - first) / by), 0)

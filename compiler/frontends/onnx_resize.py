@@ -68,7 +68,8 @@ class _Axis:
             return half
         if coordinates == "half_pixel_symmetric":
             adjusted = f32(self.result) / (scale * size)
-            return size / f32(2) * (f32(1) - adjusted) + half
+            offset = size / f32(2) * (f32(1) - adjusted)
+            return (offset + (o + f32(0.5)) / scale) - f32(0.5)
         if coordinates == "pytorch_half_pixel":
             return half if self.result > 1 else np.zeros(1, f32)
         if coordinates == "align_corners":
@@ -76,7 +77,8 @@ class _Axis:
             length = f32(self.scale * self.size)
             return o * (size - f32(1)) / (length - f32(1)) if length > 1 else np.zeros(self.result, f32)
         if coordinates == "asymmetric":
-            return o / scale
+            # Where sizes are given, their quotient is rounded once only.
+            return o * size / f32(self.result) if self.scale == self.result / self.size else o / scale
         if coordinates == "tf_half_pixel_for_nn":
             return (o + f32(0.5)) / scale
         if self.result > 1:

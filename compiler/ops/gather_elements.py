@@ -43,7 +43,7 @@ class GatherElements(Movement):
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         x, indices = inputs
-        where = list(np.indices(indices.shape, sparse=True))
+        where: list[Array] = [*np.indices(indices.shape, sparse=True)]
         where[self.axis] = in_range(indices, x.shape[self.axis])
         return [contiguous(x[tuple(where)])]
 

@@ -49,7 +49,7 @@ class GridSample(Op):
         return [TensorType(DType.F32, (*x.shape[:2], *grid.shape[1:-1]))]
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
-        return outputs[0].size * TAPS[self.mode] ** (inputs[0].rank - 2)
+        return outputs[0].size * int(TAPS[self.mode] ** (inputs[0].rank - 2))
 
     def _ends(self, size: int) -> tuple[float, float]:
         """Where an axis begins and ends, in elements."""
@@ -82,7 +82,7 @@ class GridSample(Op):
             at = np.rint(at)
         low, high = (f32(end) for end in self._ends(size))
         outside = (at < low) | (at > high)
-        if self.padding == "border":
+        if self.padding == "border" and self.mode != "cubic":  # its taps move to the border one by one
             at = np.where(outside, np.clip(at, f32(0), f32(size - 1)), at)
         elif self.padding == "reflection":
             at = self._reflected(at, low, high)
@@ -140,7 +140,7 @@ class GridSample(Op):
         if self.mode == "nearest":
             place.set(self._rounded(t, place.get()))
         low, high = self._ends(size)
-        if self.padding == "border":
+        if self.padding == "border" and self.mode != "cubic":
             outside = t.Or(place.get() < f32(low), place.get() > f32(high))
             with t.If(outside), t.Then():
                 place.set(t.min(t.max(place.get(), f32(0)), f32(size - 1)))

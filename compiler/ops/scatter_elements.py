@@ -40,7 +40,7 @@ class ScatterElements(Scatter):
         return indices.shape
 
     def places(self, x: Array, indices: Array) -> tuple[Array, ...]:
-        where = list(np.indices(indices.shape, sparse=True))
+        where: list[Array] = [*np.indices(indices.shape, sparse=True)]
         where[self.axis] = in_range(indices, x.shape[self.axis])
         return tuple(where)
 

@@ -38,7 +38,7 @@ class ScatterNd(Scatter):
         rest = x.shape[depth:]
         chosen = [in_range(indices[..., k], x.shape[k]) for k in range(depth)]
         chosen = [p.reshape((*p.shape, *(1 for _ in rest))) for p in chosen]
-        grid = np.indices(rest, sparse=True)
+        grid: list[Array] = [*np.indices(rest, sparse=True)]
         return (*chosen, *(p.reshape((1,) * outer + p.shape) for p in grid))
 
     def te_place(self, x: Any, indices: Any, i: Sequence[Any]) -> tuple[Any, ...]:

@@ -36,7 +36,8 @@ class Trilu(Movement):
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         (x,) = inputs
-        return [np.where(self._keeps(*np.indices(x.shape[-2:], sparse=True)), x, np.zeros((), x.dtype))]
+        rows, columns = np.arange(x.shape[-2])[:, None], np.arange(x.shape[-1])
+        return [np.where(self._keeps(rows, columns), x, np.zeros((), x.dtype))]
 
     def _keeps(self, row: Any, column: Any) -> Any:
         return column - row >= self.k if self.upper else column - row <= self.k
@@ -49,7 +50,9 @@ class Trilu(Movement):
 
         (x,) = inputs
         zero = const(0, str(x.dtype))
-        return te.compute(x.shape, lambda *i: tirx.Select(self._keeps(*i[-2:]), x[i], zero), name="triangle")
+        return te.compute(
+            x.shape, lambda *i: tirx.Select(self._keeps(i[-2], i[-1]), x[i], zero), name="triangle"
+        )
 
 
 @onnx_op("Trilu")

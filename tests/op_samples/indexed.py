@@ -11,6 +11,7 @@ from dnncc.ops.grid_sample import PADDINGS, TAPS, GridSample
 from dnncc.ops.max_unpool import MaxUnpool
 from dnncc.ops.non_max_suppression import NonMaxSuppression
 from dnncc.ops.one_hot import OneHot
+from dnncc.ops.resample import Resample
 from dnncc.ops.reverse_sequence import ReverseSequence
 from dnncc.ops.roi_align import RoiAlign
 from dnncc.ops.scatter import REDUCTIONS
@@ -97,6 +98,24 @@ def columns() -> Iterator[Case]:
     yield Case(Col2im((3, 4, 2), (2, 2, 1), (1, 2, 1), ((0, 0),) * 3, (1, 1, 1)), [floats(1, 8, 8)])
 
 
+def taps(kind: str, size: int, result: int, width: int) -> list[Fixed]:
+    rng = np.random.default_rng(size)
+    first = np.sort(rng.integers(0, size - width + 1, result)).astype(np.int32)
+    weights = rng.integers(-60, 100, (result, width)).astype(np.int32)
+    return [
+        Fixed(first),
+        Fixed(weights if kind == "integer" else weights.astype(np.float32) / np.float32(64)),
+    ]
+
+
+def resamples() -> Iterator[Case]:
+    for kind, x in (("float", floats(2, 5, 6, 3)), ("integer", integers("int8", 2, 5, 6, 3))):
+        yield Case(Resample((1, 2)), [x, *taps(kind, 5, 8, 2), *taps(kind, 6, 4, 4)])
+        yield Case(Resample((3,)), [x, *taps(kind, 3, 5, 1)])
+        yield Case(Resample((0, 1, 2)), [x, *taps(kind, 2, 3, 2), *taps(kind, 5, 2, 3), *taps(kind, 6, 6, 2)])
+    yield Case(Resample((1,)), [integers("uint8", 3, 9), *taps("integer", 9, 17, 2)])
+
+
 def _all() -> Iterator[Case]:
     yield from scatters()
     yield from ranks()
@@ -104,6 +123,7 @@ def _all() -> Iterator[Case]:
     yield from grids()
     yield from regions()
     yield from columns()
+    yield from resamples()
     for upper in (True, False):
         for k in (0, 1, -2, 7):
             yield from of_every_type(Trilu(upper, k), 2, 3, 4)
