@@ -218,7 +218,11 @@ class _Model:
         if any(operand and self.values[operand] is None for operand in proto.input):
             return {}
         node = ModelNode(
+<<<<<<< HEAD
             proto, name, self.opset, operands, lambda tensor: array_of(tensor, self.folder), self.declared
+=======
+            proto, name, self.opset, operands, lambda tensor: array_of(tensor, self.folder), used
+>>>>>>> main
         )
         importer.begin(node)
         returned = ONNX_OPS[proto.op_type](importer, node)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Callable, Mapping, Sequence
+=======
+from collections.abc import Callable, Container, Sequence
+>>>>>>> main
 from typing import Any
 
 from dnncc.errors import Culprit, InvalidGraphError, ModelError, UnsupportedError
@@ -12,7 +16,7 @@ from dnncc.ir.types import Array
 _Int = int
 _Float = float
 # onnx.AttributeProto.AttributeType, and the field that holds it.
-_FIELDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7}
+_FIELDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7, "strings": 8}
 
 
 class ModelNode:
@@ -24,7 +28,11 @@ class ModelNode:
         opset: the version of the default domain.
         operands: the values of its inputs; None where one is left out.
         tensor_array: turns a ``TensorProto`` into an array.
+<<<<<<< HEAD
         declared: the shapes that the model declares for values, by name, where they are numbers.
+=======
+        used: the names in the model that something reads.
+>>>>>>> main
     """
 
     def __init__(
@@ -34,15 +42,24 @@ class ModelNode:
         opset: _Int,
         operands: Sequence[Value | None],
         tensor_array: Callable[[Any], Array],
+<<<<<<< HEAD
         declared: Mapping[str, tuple[_Int, ...]] | None = None,
+=======
+        used: Container[str] = (),
+>>>>>>> main
     ) -> None:
         self.op_type: str = proto.op_type
         self.name = name
         self.opset = opset
         self._operands = list(operands)
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
+<<<<<<< HEAD
         self._outputs = list(proto.output)
         self._declared = declared or {}
+=======
+        self._outputs = len(proto.output)
+        self._used = [name in used for name in proto.output]
+>>>>>>> main
         self._tensor_array = tensor_array
         self._seen_operands: set[_Int] = set()
         self._seen_attributes: set[str] = set()
@@ -58,6 +75,9 @@ class ModelNode:
     @property
     def n_outputs(self) -> _Int:
         return len(self._outputs)
+
+    def is_used(self, output: _Int) -> bool:
+        return output < len(self._used) and self._used[output]
 
     def optional(self, index: _Int) -> Value | None:
         self._seen_operands.add(index)
@@ -108,6 +128,10 @@ class ModelNode:
     def string(self, name: str, default: str | None = None) -> str:
         found = self._attribute(name, "s", default)
         return found if isinstance(found, str) else bytes(found).decode("utf-8", "replace")
+
+    def strings(self, name: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
+        found = self._attribute(name, "strings", default)
+        return tuple(f if isinstance(f, str) else bytes(f).decode("utf-8", "replace") for f in found)
 
     def tensor(self, name: str) -> Array:
         try:
