@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Callable, Mapping, Sequence
-=======
-from collections.abc import Callable, Container, Sequence
->>>>>>> main
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from dnncc.errors import Culprit, InvalidGraphError, ModelError, UnsupportedError
@@ -28,11 +24,8 @@ class ModelNode:
         opset: the version of the default domain.
         operands: the values of its inputs; None where one is left out.
         tensor_array: turns a ``TensorProto`` into an array.
-<<<<<<< HEAD
-        declared: the shapes that the model declares for values, by name, where they are numbers.
-=======
         used: the names in the model that something reads.
->>>>>>> main
+        declared: the shapes that the model declares for values, by name, where they are numbers.
     """
 
     def __init__(
@@ -42,24 +35,17 @@ class ModelNode:
         opset: _Int,
         operands: Sequence[Value | None],
         tensor_array: Callable[[Any], Array],
-<<<<<<< HEAD
-        declared: Mapping[str, tuple[_Int, ...]] | None = None,
-=======
         used: Container[str] = (),
->>>>>>> main
+        declared: Mapping[str, tuple[_Int, ...]] | None = None,
     ) -> None:
         self.op_type: str = proto.op_type
         self.name = name
         self.opset = opset
         self._operands = list(operands)
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
-<<<<<<< HEAD
         self._outputs = list(proto.output)
-        self._declared = declared or {}
-=======
-        self._outputs = len(proto.output)
         self._used = [name in used for name in proto.output]
->>>>>>> main
+        self._declared = declared or {}
         self._tensor_array = tensor_array
         self._seen_operands: set[_Int] = set()
         self._seen_attributes: set[str] = set()
