@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import chain as joined
 from itertools import combinations
 from random import Random
 
 import pytest
-from dnncc.errors import InternalError
 from dnncc.passes.planning import order
 from dnncc.passes.planning.footprint import Rule, saved_bytes
-from dnncc.passes.planning.problem import Operator, OrderProblem, Tensor
-from dnncc.passes.planning.spill.check import check_spill
-from dnncc.passes.planning.spill.problem import Event, SpillProblem, SpillSolution
+from dnncc.passes.planning.problem import OrderProblem
+from dnncc.passes.planning.spill.problem import SpillProblem
 from dnncc.passes.planning.spill.solve import solve
-from planning_cases import Net, inception, layered, nasnet, random_order_problem, resnet
+from planning_cases import random_order_problem
 
 Where = tuple[frozenset[int], frozenset[int], frozenset[int]]
 
@@ -110,9 +107,9 @@ def active_rules(graph: OrderProblem, v: int, born: set[int], free: set[int]) ->
     created = {t for other in graph.operators for t in other.outputs}
     for (o, i), distances in pairs.items():
         known = [d for d in distances if d is not None]
-        if len(known) == len(distances) and o in born and o in created and i in free and o != i:
-            if graph.tensors[i].size and max(known) < graph.tensors[o].size:
-                rules.append((o, i, max(known)))
+        allowed = len(known) == len(distances) and o in born and o in created and i in free and o != i
+        if allowed and graph.tensors[i].size and max(known) < graph.tensors[o].size:
+            rules.append((o, i, max(known)))
     return rules
 
 

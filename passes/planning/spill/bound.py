@@ -88,4 +88,4 @@ def traffic_bound(
     if clock is not None and clock.left is not None:
         solver.parameters.max_time_in_seconds = clock.left
     solver.solve(program)
-    return max(0, math.ceil(solver.best_objective_bound - 1e-6))
+    return max(0, math.ceil(float(solver.best_objective_bound) - 1e-6))

@@ -54,15 +54,15 @@ def _replay(problem: SpillProblem, solution: SpillSolution, lives: dict[int, lis
     creator = {t: v for v, op in enumerate(graph.operators) for t in op.outputs}
     position = {v: now for now, v in enumerate(solution.order)}
     size = {t: tensor.size for t, tensor in enumerate(graph.tensors) if tensor.view_of is None}
-    touched = {s: False for s in size}
-    copy = {s: False for s in size}  # off-chip, and equal to the content
+    touched = dict.fromkeys(size, False)
+    copy = dict.fromkeys(size, False)  # off-chip, and equal to the content
 
     def there(s: int, step: int) -> Residency | None:
         return next((r for r in lives.get(s, ()) if r.start <= step < r.end), None)
 
     for s in size:
         # What no operator creates may begin in either memory.
-        if s not in creator and there(s, 0) is None or _retrieved(solution, s, 0):
+        if (s not in creator and there(s, 0) is None) or _retrieved(solution, s, 0):
             copy[s] = s not in creator
     filled: set[tuple[int, int]] = set()
     for now, v in enumerate(solution.order):

@@ -1,5 +1,6 @@
-"""The least traffic over all orders, exactly, where few states need to be looked at: Dijkstra over what has run, what is
-resident and what is valid off-chip.
+"""The least traffic over all orders, exactly, where few states need to be looked at.
+
+Dijkstra over what has run, what is resident and what is valid off-chip.
 
 Copies are made as late as they can: a storage leaves when the next operator does not fit, and of the sets that make
 room only the minimal ones count, since any other plan may postpone the rest. Storages that begin off-chip may be taken

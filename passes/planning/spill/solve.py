@@ -155,7 +155,7 @@ def _run(search: _Search, threads: int) -> None:
     _beam(search, WIDTHS[1], quiet.order)
     _polish(search, threads)
     for _ in range(_ROUNDS):
-        if search.closed or not any([_divide(search, size) for size in (_PART, 3 * _PART)]):
+        if search.closed or not _divide(search, _PART) | _divide(search, 3 * _PART):
             break
         _polish(search, threads)
 
@@ -180,7 +180,8 @@ def _beam(search: _Search, width: int, guide: Sequence[int]) -> None:
             return
         guide = search.best.timeline.order if search.plans else guide
         beam = Beam(model, guide, model.order.everything, search.clock)
-        if not any([search.offer(state.order()) for state in beam.run(first_state(model), width)]):
+        better = [search.offer(state.order()) for state in beam.run(first_state(model), width)]
+        if not any(better):
             return
 
 
