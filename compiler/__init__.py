@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dnncc.passes.pipeline import Pipeline
     from dnncc.plan import Plan, make_plan
     from dnncc.scheduling import BufferSchedule, OrderSchedule, schedule_buffers, schedule_graph
+    from dnncc.spilling import SpillSchedule, schedule_spills
     from dnncc.targets.boards import Board, load_board
     from dnncc.validation import Validation, validate
 
@@ -52,6 +53,7 @@ __all__ = [
     "Pipeline",
     "Plan",
     "Quantization",
+    "SpillSchedule",
     "TensorType",
     "Validation",
     "Value",
@@ -67,6 +69,7 @@ __all__ = [
     "run",
     "schedule_buffers",
     "schedule_graph",
+    "schedule_spills",
     "validate",
     "write_artifact",
 ]
@@ -89,6 +92,7 @@ _MODULES = {
     "dnncc.passes.pipeline": ("Pipeline",),
     "dnncc.plan": ("Plan", "make_plan"),
     "dnncc.scheduling": ("BufferSchedule", "OrderSchedule", "schedule_buffers", "schedule_graph"),
+    "dnncc.spilling": ("SpillSchedule", "schedule_spills"),
     "dnncc.targets.boards": ("Board", "load_board"),
     "dnncc.validation": ("Validation", "validate"),
 }

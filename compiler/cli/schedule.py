@@ -16,6 +16,7 @@ from dnncc.errors import Culprit, UsageError
 
 if TYPE_CHECKING:
     from dnncc.scheduling import BufferSchedule, OrderSchedule
+    from dnncc.spilling import SpillSchedule
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--capacity", type=_bytes, metavar="N", help="bytes that the buffers may take")
     parser.add_argument(
         "--graph", type=Path, metavar="FILE.json", help="order operators for the least peak memory"
+    )
+    parser.add_argument(
+        "--scratchpad",
+        type=_bytes,
+        metavar="BYTES",
+        help="run the graph in so many bytes on chip, copying the fewest bytes off chip and back",
     )
     parser.add_argument("--time-limit", type=_seconds, metavar="S", help="seconds for the search")
     parser.add_argument(
@@ -85,6 +92,28 @@ def _buffers(arguments: Namespace) -> Outcome:
 
 
 def _graph(arguments: Namespace) -> Outcome:
+    # What is wanted of a graph is told apart here: one function for each.
+    if arguments.scratchpad is not None:
+        return _spill(arguments)
+    return _order(arguments)
+
+
+def _spill(arguments: Namespace) -> Outcome:
+    from dnncc.spilling import schedule_spills
+
+    with _incumbent("bytes copied") as say:
+        found = schedule_spills(
+            arguments.graph,
+            arguments.scratchpad,
+            time_limit=arguments.time_limit,
+            threads=arguments.threads,
+            progress=say,
+        )
+    _note_interruption(found.interrupted, found.status)
+    return Outcome(_document(found), "" if found.failure else _spill_text(found), found.failure)
+
+
+def _order(arguments: Namespace) -> Outcome:
     from dnncc.scheduling import schedule_graph
 
     with _incumbent("bytes") as say:
@@ -113,6 +142,17 @@ def _order_text(found: OrderSchedule) -> str:
         f"peak {found.peak:,} bytes, given order {found.given_peak:,}; {_proof(found.status, found.bound)}"
     )
     return f"{table(['step', 'operator'], rows)}\n\n{summary}, in {found.seconds:.1f} s"
+
+
+def _spill_text(found: SpillSchedule) -> str:
+    copies: dict[int, list[str]] = {}
+    for step, kind, name in found.events:
+        copies.setdefault(step, []).append(f"{kind} {name}")
+    rows = [[step, ", ".join(copies.get(step, [])), name] for step, name in enumerate(found.order)]
+    proof = "optimal" if found.status == "optimal" else f"at least {found.bound:,} must be"
+    memory = f"{found.height:,} of {found.scratchpad:,} bytes on chip"
+    summary = f"{memory}; {found.bytes:,} bytes are copied, {proof}, in {found.seconds:.1f} s"
+    return f"{table(['step', 'before it', 'operator'], rows)}\n\n{summary}"
 
 
 def _proof(status: str, bound: int) -> str:
@@ -173,6 +213,6 @@ def _threads(text: str) -> int:
 # A kind of source and what it needs is added here, and its options in `add_arguments`.
 _SOURCES = (
     _Source("--buffers", ("--capacity",), _buffers),
-    _Source("--graph", (), _graph),
+    _Source("--graph", ("--scratchpad",), _graph),
 )
 COMMAND = Command("schedule", "the order, addresses and peak memory of plain instances", add_arguments, run)
