@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from dnncc.passes.base import Pass
     from dnncc.passes.pipeline import Pipeline
     from dnncc.plan import Plan, make_plan
-    from dnncc.scheduling import BufferSchedule, OrderSchedule, schedule_buffers, schedule_graph
+    from dnncc.scheduling import (
+        BufferSchedule,
+        OrderSchedule,
+        RecomputeSchedule,
+        recompute_graph,
+        schedule_buffers,
+        schedule_graph,
+    )
     from dnncc.spilling import SpillSchedule, schedule_spills
     from dnncc.targets.boards import Board, load_board
     from dnncc.validation import Validation, validate
@@ -53,6 +60,7 @@ __all__ = [
     "Pipeline",
     "Plan",
     "Quantization",
+    "RecomputeSchedule",
     "SpillSchedule",
     "TensorType",
     "Validation",
@@ -66,6 +74,7 @@ __all__ = [
     "load_board",
     "load_samples",
     "make_plan",
+    "recompute_graph",
     "run",
     "schedule_buffers",
     "schedule_graph",
@@ -91,7 +100,14 @@ _MODULES = {
     "dnncc.passes.base": ("Pass",),
     "dnncc.passes.pipeline": ("Pipeline",),
     "dnncc.plan": ("Plan", "make_plan"),
-    "dnncc.scheduling": ("BufferSchedule", "OrderSchedule", "schedule_buffers", "schedule_graph"),
+    "dnncc.scheduling": (
+        "BufferSchedule",
+        "OrderSchedule",
+        "RecomputeSchedule",
+        "recompute_graph",
+        "schedule_buffers",
+        "schedule_graph",
+    ),
     "dnncc.spilling": ("SpillSchedule", "schedule_spills"),
     "dnncc.targets.boards": ("Board", "load_board"),
     "dnncc.validation": ("Validation", "validate"),

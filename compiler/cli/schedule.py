@@ -15,7 +15,7 @@ from dnncc.cli.parser import Parser
 from dnncc.errors import Culprit, UsageError
 
 if TYPE_CHECKING:
-    from dnncc.scheduling import BufferSchedule, OrderSchedule
+    from dnncc.scheduling import BufferSchedule, OrderSchedule, RecomputeSchedule
     from dnncc.spilling import SpillSchedule
 
 
@@ -41,6 +41,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--capacity", type=_bytes, metavar="N", help="bytes that the buffers may take")
     parser.add_argument(
         "--graph", type=Path, metavar="FILE.json", help="order operators for the least peak memory"
+    )
+    parser.add_argument(
+        "--budget",
+        type=_budget,
+        metavar="B",
+        help="run the graph within B, computing outputs again: up to 1 of the given order's peak, above 1 bytes",
+    )
+    parser.add_argument(
+        "--fixed-order", action="store_true", help="first executions keep the given order (with --budget)"
     )
     parser.add_argument(
         "--scratchpad",
@@ -93,6 +102,12 @@ def _buffers(arguments: Namespace) -> Outcome:
 
 def _graph(arguments: Namespace) -> Outcome:
     # What is wanted of a graph is told apart here: one function for each.
+    if arguments.budget is not None and arguments.scratchpad is not None:
+        raise UsageError("--budget recomputes, --scratchpad copies: choose one of them")
+    if arguments.budget is not None:
+        return _recompute(arguments)
+    if arguments.fixed_order:
+        raise UsageError("--fixed-order needs --budget", help="the given order's peak needs no search")
     if arguments.scratchpad is not None:
         return _spill(arguments)
     return _order(arguments)
@@ -124,6 +139,22 @@ def _order(arguments: Namespace) -> Outcome:
     return Outcome(_document(found), _order_text(found))
 
 
+def _recompute(arguments: Namespace) -> Outcome:
+    from dnncc.scheduling import recompute_graph
+
+    with _incumbent("added") as say:
+        found = recompute_graph(
+            arguments.graph,
+            arguments.budget,
+            fixed_order=arguments.fixed_order,
+            time_limit=arguments.time_limit,
+            threads=arguments.threads,
+            progress=say,
+        )
+    _note_interruption(found.interrupted, found.status)
+    return Outcome(_document(found), "" if found.failure else _recompute_text(found), found.failure)
+
+
 def _document(found: Any) -> dict[str, Any]:
     """A schedule's fields, without the failure."""
     return {f.name: getattr(found, f.name) for f in fields(found) if f.name != "failure"}
@@ -144,6 +175,20 @@ def _order_text(found: OrderSchedule) -> str:
     return f"{table(['step', 'operator'], rows)}\n\n{summary}, in {found.seconds:.1f} s"
 
 
+def _recompute_text(found: RecomputeSchedule) -> str:
+    times: dict[object, int] = {}
+    rows = []
+    for step, name in enumerate(found.sequence):
+        times[name] = times.get(name, 0) + 1
+        rows.append([step, name, "" if times[name] == 1 else f"execution {times[name]}"])
+    least = f"at least {found.bound_percent or 0.0:.2f} % are needed"
+    proof = "optimal" if found.status == "optimal" else least
+    peak = f"peak {found.peak:,} of {found.budget:,} bytes, given order {found.given_peak:,}"
+    work = f"duration {found.duration:,}, {found.tdi_percent:.2f} % more than once each; {proof}"
+    rows_shown = table(["step", "operator", ""], rows)
+    return f"{rows_shown}\n\n{peak}\n{work}, in {found.seconds:.1f} s"
+
+
 def _spill_text(found: SpillSchedule) -> str:
     copies: dict[int, list[str]] = {}
     for step, kind, name in found.events:
@@ -160,7 +205,7 @@ def _proof(status: str, bound: int) -> str:
 
 
 def _note_interruption(interrupted: bool, status: str) -> None:
-    if interrupted and status != "optimal":
+    if interrupted and status == "feasible":
         note("note: the search was cut short; this is the best answer so far")
 
 
@@ -190,6 +235,16 @@ def _bytes(text: str) -> int:
     return value
 
 
+def _budget(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive number: a fraction, or bytes above 1")
+    return value
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -213,6 +268,6 @@ def _threads(text: str) -> int:
 # A kind of source and what it needs is added here, and its options in `add_arguments`.
 _SOURCES = (
     _Source("--buffers", ("--capacity",), _buffers),
-    _Source("--graph", ("--scratchpad",), _graph),
+    _Source("--graph", ("--budget", "--fixed-order", "--scratchpad"), _graph),
 )
 COMMAND = Command("schedule", "the order, addresses and peak memory of plain instances", add_arguments, run)
