@@ -6,7 +6,8 @@ Copies are made as late as they can: a storage leaves when the next operator doe
 room only the minimal ones count, since any other plan may postpone the rest. Storages that begin off-chip may be taken
 as resident with a valid copy until their first use. Orders with fragmentation are not told apart: addresses come later.
 
-*Commit* (exact): an operator that fits, needs no copy, writes to nothing that exists, and replaces at most one dying
+*Commit* (exact): an operator that fits, needs no copy, writes to nothing that exists, is not the first of several to use
+what is there from the start, and replaces at most one dying
 storage, which is not valid off-chip, by no more bytes than it had, runs at once. In any plan that runs it later, that
 storage can be replaced by the new ones from now on, evicted when it was, at no more cost.
 """
@@ -68,6 +69,8 @@ class _Search(Beam):
             if exists and bit & self.written[v]:
                 return False
             ends = not touch & ~after and not keep
+            if fixed and not touch & done and not ends:
+                return False  # later it may still begin off-chip
             traffic = self.model.traffic[bit.bit_length() - 1]
             if exists and ends:
                 if valid & bit:
