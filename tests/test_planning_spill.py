@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain as joined
 from itertools import combinations
 from random import Random
 
 import pytest
+from dnncc.errors import InternalError
 from dnncc.passes.planning import order
 from dnncc.passes.planning.footprint import Rule, saved_bytes
 from dnncc.passes.planning.problem import OrderProblem
-from dnncc.passes.planning.spill.problem import SpillProblem
+from dnncc.passes.planning.spill.check import check_spill
+from dnncc.passes.planning.spill.problem import Event, SpillProblem, SpillSolution
+from dnncc.passes.planning.spill.reference import solve_reference
 from dnncc.passes.planning.spill.solve import solve
-from planning_cases import random_order_problem
+from planning_cases import Net, inception, layered, random_order_problem, resnet
 
 Where = tuple[frozenset[int], frozenset[int], frozenset[int]]
 
@@ -127,9 +131,12 @@ def against_brute_force(rng: Random, count: int) -> None:
         if best is None:
             assert found.status in ("infeasible", "unknown")
             continue
-        assert found.status in ("optimal", "feasible"), (capacity, best)
-        assert found.bound <= best <= found.bytes
-        assert found.bytes == best, (found.bytes, best, found.status, capacity)
+        assert found.bound <= best
+        if found.bytes == best and found.status != "unknown":
+            continue
+        # Brute force knows no addresses: with overlaps, its plan may be one that no placement achieves.
+        assert any(op.overlaps for op in problem.operators) and found.status != "optimal"
+        assert found.status == "unknown" or found.bytes > best
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -141,3 +148,120 @@ def test_optimal_against_brute_force(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(1000))
 def test_optimal_against_brute_force_on_a_thousand(seed: int) -> None:
     against_brute_force(Random(1000 + seed), seed % 10)
+
+
+def plain(rng: Random, count: int) -> OrderProblem:
+    """Operators that create whole tensors, all that the published program knows."""
+    net = Net()
+    made: list[int] = []
+    for _ in range(count):
+        inputs = rng.sample(made[-4:], min(len(made[-4:]), rng.randint(0, 2)))
+        made.append(net.op(inputs, rng.randint(1, 9), workspace=rng.choice([0, 0, 3])))
+        if rng.random() < 0.2:
+            extra = net.tensor(rng.randint(1, 5))
+            last = net.operators[-1]
+            net.operators[-1] = replace(last, outputs=(*last.outputs, extra))
+            made.append(extra)
+    return net.problem(*rng.sample(made, min(len(made), rng.randint(0, 2))))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_as_few_bytes_as_the_published_program(seed: int) -> None:
+    problem = plain(Random(seed), 6)
+    for capacity in capacities(problem)[:2]:
+        found, best = solve(SpillProblem(problem, capacity)), solve_reference(SpillProblem(problem, capacity))
+        assert best.optimal
+        assert found.bytes == best.bytes
+        assert found.bound <= found.bytes
+
+
+def test_the_published_program_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(InternalError, match="does not know"):
+        solve_reference(SpillProblem(resnet(1), 10**6))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_plain_graphs_are_optimal_against_brute_force(seed: int) -> None:
+    problem = plain(Random(seed), 1 + seed % 7)
+    for capacity in capacities(problem):
+        found = solve(SpillProblem(problem, capacity))
+        assert (found.bytes, found.status) == (brute_force(problem, capacity), "optimal")
+
+
+@pytest.mark.parametrize("shape", [resnet(8), inception(3)])
+def test_nearly_chains_are_proven_optimal(shape: OrderProblem) -> None:
+    for capacity in capacities(shape):
+        assert solve(SpillProblem(shape, capacity)).status == "optimal"
+
+
+def test_nothing_is_copied_at_the_least_peak_and_less_room_never_helps() -> None:
+    problem = layered(Random(1), 40, 6)
+    least, middle, peak = capacities(problem)
+    costs = [solve(SpillProblem(problem, c)).bytes for c in (least, middle, peak, peak + 1)]
+    assert costs[2:] == [0, 0]
+    assert costs[0] > costs[1] > 0
+
+
+def test_aligned_offsets_and_true_bytes() -> None:
+    problem = plain(Random(5), 8)
+    least = solve(SpillProblem(problem, 0, alignment=4)).least_capacity
+    found = solve(SpillProblem(problem, least, alignment=4))
+    assert found.residencies
+    assert all(r.offset % 4 == 0 for r in found.residencies)
+    assert found.bytes == sum(problem.tensors[e.storage].size for e in found.events)
+
+
+def test_answers_are_the_same_every_time() -> None:
+    problem = layered(Random(2), 40, 6)
+    capacity = capacities(problem)[0]
+    assert solve(SpillProblem(problem, capacity)) == solve(SpillProblem(problem, capacity))
+
+
+def test_interrupt_keeps_the_best_so_far() -> None:
+    problem = layered(Random(3), 60, 12)
+    calls = 0
+
+    def interrupt(cost: int, bound: int) -> None:
+        nonlocal calls
+        calls += 1
+        raise KeyboardInterrupt
+
+    found = solve(SpillProblem(problem, capacities(problem)[0]), progress=interrupt)
+    assert found.interrupted and calls == 1
+    assert found.residencies and found.bound <= found.bytes
+
+
+def spilled_plan() -> tuple[SpillProblem, SpillSolution]:
+    net = Net()
+    a = net.op([], 10)
+    b = net.op([a], 20)
+    c = net.op([b], 5)
+    net.op([c, a], 1)
+    problem = SpillProblem(net.problem(), 30)
+    return problem, solve(problem)
+
+
+def test_the_check_accepts_the_plan_and_nothing_else() -> None:
+    problem, plan = spilled_plan()
+    assert plan.events == (Event(2, "spill", 0), Event(3, "retrieve", 0))
+    check_spill(problem, plan)
+    kept = [r for r in plan.residencies if r.storage]
+    first, second = (r for r in plan.residencies if not r.storage)
+    wrong = [
+        replace(plan, order=(1, 0, 2, 3)),
+        replace(plan, events=plan.events[:1], bytes=10, bound=10),
+        replace(plan, events=plan.events[1:], bytes=10, bound=10),
+        replace(plan, events=(Event(3, "spill", 0), Event(3, "retrieve", 0))),
+        replace(plan, bytes=19),
+        replace(plan, bound=10),
+        replace(plan, status="feasible"),
+        replace(plan, height=plan.height + 1),
+        replace(plan, residencies=(*kept, first)),
+        replace(plan, residencies=(*kept, second)),
+        replace(plan, residencies=(*kept, replace(first, end=4))),
+        replace(plan, residencies=(*kept, first, replace(second, offset=40))),
+        replace(plan, residencies=tuple(replace(r, offset=0) for r in plan.residencies)),
+    ]
+    for other in wrong:
+        with pytest.raises(InternalError, match="failed its check"):
+            check_spill(problem, other)

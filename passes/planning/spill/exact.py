@@ -6,10 +6,10 @@ Copies are made as late as they can: a storage leaves when the next operator doe
 room only the minimal ones count, since any other plan may postpone the rest. Storages that begin off-chip may be taken
 as resident with a valid copy until their first use. Orders with fragmentation are not told apart: addresses come later.
 
-*Commit* (exact): an operator that fits, needs no copy, writes to nothing that exists, is not the first of several to use
-what is there from the start, and replaces at most one dying
-storage, which is not valid off-chip, by no more bytes than it had, runs at once. In any plan that runs it later, that
-storage can be replaced by the new ones from now on, evicted when it was, at no more cost.
+*Commit* (exact): an operator runs at once if it fits, needs no copy, writes to nothing that exists, is not the first of
+several to use what is there from the start, and replaces at most one dying storage, which is not valid off-chip, by no
+more bytes than it had. In any plan that runs it later, that storage can be replaced by the new ones from now on, and
+they evicted when it was, at no more cost.
 """
 
 from __future__ import annotations

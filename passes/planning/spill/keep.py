@@ -7,7 +7,7 @@ anyhow stay.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -34,6 +34,7 @@ def solve_keep(
     hint: Collection[int] | None,
     *,
     slack: int = 0,
+    refused: Sequence[frozenset[int]] = (),
     effort: float = EFFORT,
     clock: Clock | None = None,
     threads: int = 1,
@@ -44,6 +45,7 @@ def solve_keep(
         timeline: the order.
         hint: an eviction set that fits, if known.
         slack: bytes of the capacity that stay free.
+        refused: eviction sets that cannot be placed: some gap beside each of them has to be evicted, too.
         effort: CP-SAT's deterministic time.
         clock: when to stop at the latest.
         threads: workers.
@@ -54,7 +56,7 @@ def solve_keep(
     capacity = model.capacity - slack
     full = timeline.loads(())
     tight = [t for t, load in enumerate(full) if load > capacity]
-    if not tight:
+    if not tight and not refused:
         return Kept(frozenset(), 0)
     program = cp_model.CpModel()
     evict: dict[int, Any] = {}
@@ -83,6 +85,8 @@ def solve_keep(
                     row = program.add(freed >= need)
                     if kept:
                         row.only_enforce_if([~variable(g) for g in kept])
+    for chosen in refused:
+        program.add_bool_or([variable(g) for g in range(len(gaps)) if g not in chosen])
     written: dict[int, Any] = {}
     for g, x in list(evict.items()):
         version = gaps[g].version

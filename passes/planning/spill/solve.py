@@ -12,6 +12,7 @@ The bound (`bound`) holds for every order; the search ends when it is met.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -36,7 +37,9 @@ _ROUNDS = 2
 _FEW_STATES = 300
 _MANY_STATES = 3000
 _PLACE_EFFORT = 0.5
-_RETRIES = 12
+_RETRIES = 60
+_REFUSED = 40
+_ORDERS = 16
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class _Search:
 
     def take(self, plan: _Plan) -> bool:
         better = not self.plans or plan.cost < self.best.cost
-        self.plans = sorted([*self.plans, plan], key=lambda p: p.cost)[:_POLISHED]
+        self.plans = sorted([*self.plans, plan], key=lambda p: p.cost)[:_ORDERS]
         if better:
             self.report()
         return better
@@ -187,7 +190,7 @@ def _beam(search: _Search, width: int, guide: Sequence[int]) -> None:
 
 def _polish(search: _Search, threads: int) -> None:
     """Optimal evictions for the best orders."""
-    for plan in list(search.plans):
+    for plan in search.plans[:_POLISHED]:
         if search.closed:
             return
         kept = solve_keep(plan.timeline, plan.evicted, clock=search.clock, threads=threads)
@@ -248,25 +251,32 @@ def _cuts(timeline: Timeline, size: int) -> list[int]:
 
 
 def _placed(search: _Search, least: int, at: int | None, interrupted: bool, threads: int) -> SpillSolution:
-    """The cheapest plan that can be placed at the capacity."""
+    """The cheapest plan found that can be placed at the capacity.
+
+    Plans are tried from the cheapest on; one that cannot be placed is followed by the next one of its order.
+    """
     model = search.model
     capacity = model.problem.capacity
     best: tuple[_Plan, Placed] | None = None
+    serial = 0
+    todo: list[tuple[int, int, _Plan, tuple[frozenset[int], ...]]] = []
     for plan in search.plans:
-        if best is not None and best[0].cost <= plan.cost:
+        heapq.heappush(todo, (plan.cost, serial := serial + 1, plan, ()))
+    for attempt in range(_RETRIES):
+        if not todo or (best is not None and best[0].cost <= todo[0][0]):
             break
-        slack = 0
-        for _ in range(_RETRIES):
-            found = realize(plan.timeline, plan.evicted, effort=_PLACE_EFFORT, threads=threads)
-            if found.height <= capacity:
-                if best is None or plan.cost < best[0].cost:
-                    best = (plan, found)
-                break
-            slack = max(2 * slack, found.height - capacity)
-            kept = solve_keep(plan.timeline, None, slack=slack, threads=threads)
-            if kept.evicted is None:
-                break
+        _, _, plan, refused = heapq.heappop(todo)
+        found = realize(plan.timeline, plan.evicted, effort=_PLACE_EFFORT, threads=threads)
+        if found.height <= capacity:
+            best = (plan, found)
+            break
+        refused = (*refused, plan.evicted)
+        # Small plans are told apart one by one; large ones need some room, the more the later.
+        slack = (found.height - capacity) * (attempt // _REFUSED)
+        kept = solve_keep(plan.timeline, None, slack=slack, refused=refused, threads=threads)
+        if kept.evicted is not None:
             plan = _Plan(plan.timeline, kept.evicted, plan.timeline.cost(kept.evicted))
+            heapq.heappush(todo, (plan.cost, serial := serial + 1, plan, refused))
     if best is None:
         return _without_plan(model.problem, least, at, "unknown", search.bound, interrupted)
     plan, found = best
