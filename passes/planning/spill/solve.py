@@ -36,9 +36,9 @@ _PART = 24
 _ROUNDS = 2
 _FEW_STATES = 300
 _MANY_STATES = 3000
-_PLACE_EFFORT = 0.5
-_RETRIES = 60
-_REFUSED = 40
+_PLACE_EFFORT = 0.03
+_REFUSED = 300
+_RETRIES = 10
 _ORDERS = 16
 
 
@@ -262,7 +262,8 @@ def _placed(search: _Search, least: int, at: int | None, interrupted: bool, thre
     todo: list[tuple[int, int, _Plan, tuple[frozenset[int], ...]]] = []
     for plan in search.plans:
         heapq.heappush(todo, (plan.cost, serial := serial + 1, plan, ()))
-    for attempt in range(_RETRIES):
+    refusals = max(2, _REFUSED // max(model.count, 1))
+    for attempt in range(refusals + _RETRIES):
         if not todo or (best is not None and best[0].cost <= todo[0][0]):
             break
         _, _, plan, refused = heapq.heappop(todo)
@@ -272,7 +273,7 @@ def _placed(search: _Search, least: int, at: int | None, interrupted: bool, thre
             break
         refused = (*refused, plan.evicted)
         # Small plans are told apart one by one; large ones need some room, the more the later.
-        slack = (found.height - capacity) * (attempt // _REFUSED)
+        slack = (found.height - capacity) << attempt - refusals if attempt >= refusals else 0
         kept = solve_keep(plan.timeline, None, slack=slack, refused=refused, threads=threads)
         if kept.evicted is not None:
             plan = _Plan(plan.timeline, kept.evicted, plan.timeline.cost(kept.evicted))
