@@ -202,6 +202,7 @@ def manifest_of(compilation: Compilation) -> dict[str, Any]:
             "peak_bytes": plan.arena_bytes,
             "bound_bytes": plan.bound_bytes,
             "order_peak_bytes": plan.order_peak_bytes,
+            "copied_bytes": plan.copied_bytes,
         },
         "accumulators": {"proven": all(a.proven for a in compilation.accumulators)},
         "macs": compilation.graph.macs(),

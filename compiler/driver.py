@@ -287,7 +287,9 @@ def _program(meaning: Graph, options: Options, board: Board, say: Progress) -> P
 
     # Cycles per byte accessed count only against each other: every access takes one, and waits.
     pools = [Pool(p.name, p.bytes, 1 + p.wait_states) for p in board.ram_pools]
-    return build_program(fused, options.name, options.optimize == "ram", effort, report, pools)
+    outer = board.external
+    external = None if outer is None else Pool(outer.name, outer.bytes, 1 + outer.wait_states)
+    return build_program(fused, options.name, options.optimize == "ram", effort, report, pools, external)
 
 
 def _check_fits(program: Program, board: Board) -> None:
@@ -308,6 +310,13 @@ def _check_fits(program: Program, board: Board) -> None:
                     f"{plan.bound_bytes:,}; the peak is at node '{node.name}' ({anchor_op(node)})",
                 )
             )
+    if plan.copied_bytes and board.external is None and board.core != "host":
+        culprits.append(
+            Culprit(
+                plan.pools[-1].name,
+                reason=f"the graph spills {plan.pools[-1].bytes:,} bytes, but the board has no pool of kind 'external'",
+            )
+        )
     if flash is not None and flash.bytes is not None and program.weights_bytes > flash.bytes:
         largest = max(program.steps, key=lambda s: sum(program.constants[c].nbytes for c in s.constants))
         culprits.append(

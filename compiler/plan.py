@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.ops.spill import Spill
+from dnncc.ops.transfer import Transfer
 from dnncc.passes.planning import order, place
 from dnncc.passes.planning.lifetimes import place_problem
 from dnncc.passes.planning.problem import (
+    Buffer,
     Operator,
     OrderProblem,
     Overlap,
@@ -57,11 +60,12 @@ class Plan:
         steps: the nodes that run, in order (views are no steps).
         offsets: offset in its pool's arena of every value that lies there, views included.
         scratch: offset of each step's scratch, None where it needs none.
-        pools: the pools that were offered, the default one first; each has an arena of its own.
+        pools: the pools that were offered, the default one first, and the external one if anything is spilled; each
+            has an arena of its own.
         pool_of: index of the pool of every value in `offsets`.
         scratch_pools: index of the pool of each step's scratch, 0 where it needs none.
         lifetimes: per value in the arena the half-open interval of steps in which its storage lives.
-        arena_bytes: the arena's size, all pools together.
+        arena_bytes: the arena's size, all pools but the external one together.
         bound_bytes: no order and placement of these kernels needs a smaller arena.
         status: "optimal" if the arena equals the bound, else "feasible".
         peak_step: the first step at which most bytes of the arena are in use.
@@ -82,12 +86,18 @@ class Plan:
     scratch_pools: tuple[int, ...]
 
     @property
+    def copied_bytes(self) -> int:
+        """Bytes that one inference spills and retrieves."""
+        return sum(s.output.type.bytes for s in self.steps if isinstance(s.op, Transfer))
+
+    @property
     def fits(self) -> bool:
         """Whether no pool is used beyond its capacity."""
         return all(p.capacity is None or p.bytes <= p.capacity for p in self.pools)
 
 
 DEFAULT_POOLS = (Pool("ram"),)
+EXTERNAL = Pool("external")
 
 
 def root(value: Value, producers: Mapping[Value, Node]) -> Value:
@@ -117,11 +127,12 @@ class StatedGraph:
 def state(graph: Graph, needs: Mapping[Node, KernelNeeds]) -> StatedGraph:
     """The planner's problem of a graph whose order is the given one.
 
-    The graph's inputs and outputs belong to the caller and take no arena. Every output must be written by a step, and
-    no two outputs may share bytes.
+    The graph's inputs and outputs belong to the caller and take no arena; what is spilled lies in external memory.
+    Every output must be written by a step, and no two outputs may share bytes.
     """
     producers = graph.producers()
     outside = {*graph.inputs, *(root(v, producers) for v in graph.outputs)}
+    outside.update(v for n in graph.nodes if isinstance(n.op, Spill) for v in n.outputs)
     values = [v for v in graph.values() if not isinstance(v, Const)]
     index = {v: i for i, v in enumerate(values)}
     tensors = []
@@ -152,8 +163,9 @@ def make_plan(
     effort: float = place.DEFAULT_EFFORT,
     progress: Progress | None = None,
     pools: Sequence[Pool] = DEFAULT_POOLS,
+    external: Pool = EXTERNAL,
 ) -> Plan:
-    """Order the graph's nodes (in place) and place its values.
+    """Order the graph's nodes (in place) and place its values; those that ``spill`` writes go to the external pool.
 
     The first pool takes everything if it can and none is faster; else the pools share it, for the least cost of all
     accesses. Where nothing fits, the plan says so (`Plan.fits`). `state` says what the graph must be like.
@@ -176,20 +188,49 @@ def make_plan(
     bound = min(
         max(found.bound, placed.bound) if _only_order(ordered, producers) else found.bound, placed.height
     )
+    away = _place_external(ordered, effort)
+    external_pools = (PoolUse(external.name, away.height, external.bytes),) if away.offsets else ()
     return Plan(
         steps=tuple(ordered),
-        offsets={v: at[b] for v, b in bases.items() if b in at},
+        offsets={v: at[b] for v, b in bases.items() if b in at} | away.offsets,
         scratch=tuple(at.get(len(problem.tensors) + i) for i in found.order),
-        lifetimes={v: (buffers[b].lower, buffers[b].upper) for v, b in bases.items() if b in at},
+        lifetimes={v: (buffers[b].lower, buffers[b].upper) for v, b in bases.items() if b in at}
+        | away.lifetimes,
         arena_bytes=placed.height,
         bound_bytes=bound,
         status="optimal" if placed.height == bound else "feasible",
         peak_step=use.index(max(use)),
         order_peak_bytes=found.peak,
-        pools=tuple(PoolUse(p.name, n, p.bytes) for p, n in zip(pools, used, strict=True)),
-        pool_of={v: pool[b] for v, b in bases.items() if b in at},
+        pools=tuple(PoolUse(p.name, n, p.bytes) for p, n in zip(pools, used, strict=True)) + external_pools,
+        pool_of={v: pool[b] for v, b in bases.items() if b in at} | dict.fromkeys(away.offsets, len(pools)),
         scratch_pools=tuple(pool.get(len(problem.tensors) + i, 0) for i in found.order),
     )
+
+
+@dataclass(frozen=True)
+class _Away:
+    """Where spilled values lie in external memory, and when."""
+
+    offsets: dict[Value, int]
+    lifetimes: dict[Value, tuple[int, int]]
+    height: int
+
+
+def _place_external(steps: Sequence[Node], effort: float) -> _Away:
+    """A spilled value lives from its spill to its last retrieval."""
+    last = {v: now for now, step in enumerate(steps) for v in step.inputs}
+    lives = {
+        v: (now, max(last.get(v, now), now) + 1)
+        for now, step in enumerate(steps)
+        if isinstance(step.op, Spill)
+        for v in step.outputs
+    }
+    buffers = [
+        Buffer(n, lower, upper, v.type.bytes, ALIGNMENT)
+        for n, (v, (lower, upper)) in enumerate(lives.items())
+    ]
+    placed = place.solve(PlaceProblem(tuple(buffers)), effort)
+    return _Away(dict(zip(lives, placed.offsets, strict=True)), lives, placed.height)
 
 
 def _place(

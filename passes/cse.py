@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from dnncc.ir.graph import Const, Graph, Value
 from dnncc.ir.printer import digest
+from dnncc.ops.transfer import Transfer
 from dnncc.passes.base import Pass
 from dnncc.passes.match import Rewriter
 
@@ -30,6 +31,8 @@ class EliminateCommonSubexpressions(Pass):
         rewriter = Rewriter(graph)
         known: dict[Hashable, list[Value]] = {}
         for node in list(graph.nodes):
+            if isinstance(node.op, Transfer):
+                continue  # what was retrieved may have left since
             key = (node.op, *node.inputs, *(v.type for v in node.outputs))
             first_outputs = known.setdefault(key, node.outputs)
             if first_outputs is not node.outputs:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ops.fused import Fused
+from dnncc.ops.transfer import Transfer
 from dnncc.passes.base import Pass
 
 _PROLOGUES = ("pad", "transpose")
@@ -23,7 +24,7 @@ class Fuse(Pass):
     - elementwise operators without an anchor with each other, and with the group that they lead to;
     - pads and transposes with each other and with the conv2d or pool after them.
 
-    An operator that says itself how it loops stays alone.
+    An operator that says itself how it loops stays alone; copies between memories stay as they are.
 
     Constants move into the bodies. Views stay as they are. A group is executed where its last node was.
     """
@@ -56,7 +57,7 @@ class Group:
 
 
 def groups(graph: Graph) -> dict[Node, Group]:
-    """The group of every node that is neither a view nor fused already."""
+    """The group of every node that is neither a view, nor a copy between memories, nor fused already."""
     position = {node: i for i, node in enumerate(graph.nodes)}
     producers, users, outputs = graph.producers(), graph.uses(), set(graph.outputs)
     found: dict[Node, Group] = {}
@@ -80,7 +81,7 @@ def groups(graph: Graph) -> dict[Node, Group]:
         return sorted(joining, key=lambda group: position[group.main], reverse=True)
 
     for node in graph.nodes:
-        if node.op.is_view or isinstance(node.op, Fused):
+        if node.op.is_view or isinstance(node.op, Fused | Transfer):
             continue
         group = Group([node], None if node.op.elementwise else node)
         for feeder in feeders(node):

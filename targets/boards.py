@@ -22,7 +22,7 @@ from dnncc.runtime.suggest import did_you_mean
 
 DEFAULT_POOL = "ram"
 _FOLDER = Path(__file__).parent / "boards"
-_KINDS = ("ram", "flash")
+_KINDS = ("ram", "flash", "external")
 _RESERVED = ("arena", "input", "output")
 _BOARD_KEYS = ("name", "aliases", "description", "core", "fpu", "clock_hz", "pools", "costs")
 _POOL_KEYS = ("name", "kind", "address", "bytes", "wait_states")
@@ -36,7 +36,8 @@ class Pool:
 
     Attributes:
         name: "ram" for the default pool; others as in the part's manual.
-        kind: "ram" (the network may place activations there) or "flash".
+        kind: "ram" (the network may place activations there), "flash", or "external" (activations may be copied there
+            and back, nothing computes in it).
         address: where it begins; None if the board does not say.
         bytes: its capacity; None for no limit.
         wait_states: cycles that a data access waits at the board's clock, without caches or prefetch.
@@ -82,6 +83,11 @@ class Board:
     def ram(self) -> Pool:
         """The default pool."""
         return self.ram_pools[0]
+
+    @property
+    def external(self) -> Pool | None:
+        """Where activations that do not fit are copied to, if there is such a memory."""
+        return next((pool for pool in self.pools if pool.kind == "external"), None)
 
     @property
     def flash(self) -> Pool:
@@ -187,6 +193,8 @@ class _Reader:
             self._wrong("pools", f"the first pool of kind 'ram' must be named {DEFAULT_POOL!r}")
         if not any(pool.kind == "flash" for pool in pools):
             self._wrong("pools", "there is no pool of kind 'flash'")
+        if sum(pool.kind == "external" for pool in pools) > 1:
+            self._wrong("pools", "there is more than one pool of kind 'external'")
         names = [pool.name for pool in pools]
         for name in sorted({name for name in names if names.count(name) > 1}):
             self._wrong("pools", f"two pools are named {name!r}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from dnncc.ir.graph import Value
 from dnncc.ir.types import Array, DType
+from dnncc.ops.transfer import Transfer
 from dnncc.plan import ALIGNMENT, root
 from dnncc.targets.program import Program, Step
 
@@ -99,6 +100,7 @@ def header(program: Program) -> str:
         f"#define {macro}_NODE_END(i)",
         "#endif",
         "",
+        *_transfers(program, macro),
         "/* Placed on every constant array, for instance a section attribute. */",
         f"#ifndef {macro}_WEIGHTS_ATTR",
         f"#define {macro}_WEIGHTS_ATTR",
@@ -111,6 +113,24 @@ def header(program: Program) -> str:
         f"#endif /* {macro}_H */",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _transfers(program: Program, macro: str) -> list[str]:
+    """The macros that copy between memories."""
+    if not program.plan.copied_bytes:
+        return []
+    lines = [
+        f"/* Copies to external memory and back, {program.plan.copied_bytes} bytes per inference. Define them to use a",
+        " * DMA; a copy must be complete when its macro ends. No two blocks overlap, all are aligned to",
+        f" * {macro}_ARENA_ALIGN. */",
+    ]
+    for name in ("SPILL", "RETRIEVE"):
+        lines += [
+            f"#ifndef {macro}_{name}",
+            f"#define {macro}_{name}(to, from, bytes) ((void)memcpy((to), (from), (bytes)))",
+            "#endif",
+        ]
+    return [*lines, ""]
 
 
 def _border(macro: str, kind: str, i: int, value: Value, single: bool) -> list[str]:
@@ -180,6 +200,9 @@ def _arena(program: Program, pool: int, offset: int) -> str:
 
 
 def _arguments(program: Program, i: int, step: Step, addresses: dict[Value, str]) -> list[str]:
+    if isinstance(step.node.op, Transfer):
+        source, copy = step.node.inputs[0], step.node.output
+        return [addresses[copy], addresses[source], f"{copy.type.bytes}u"]
     arguments = [_cast(v, addresses[v], "const ") for v in step.node.inputs]
     arguments += step.constants
     arguments += [_cast(v, addresses[v], "") for v in step.node.outputs]

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 from dnncc.ir.graph import Graph, Node
 from dnncc.ir.types import Array
 from dnncc.ops.fused import Fused
+from dnncc.ops.transfer import Transfer
 from dnncc.passes.planning.place import DEFAULT_EFFORT
-from dnncc.plan import DEFAULT_POOLS, KernelNeeds, Plan, make_plan
+from dnncc.plan import DEFAULT_POOLS, EXTERNAL, KernelNeeds, Plan, make_plan
 
 if TYPE_CHECKING:
     from dnncc.passes.planning.problem import Pool, Progress
     from dnncc.targets.lowering.emit_c import CFunction
+
+
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Step:
 
     Attributes:
         node: the graph's node.
-        function: name of the C function, shared by nodes whose code is the same.
+        function: name of the C function, shared by nodes whose code is the same; of a copy between memories the macro.
         constants: names of the constant arrays, in parameter order.
     """
 
@@ -79,7 +83,7 @@ class Program:
         steps: the calls, in order.
         functions: C function name -> its definition.
         constants: C array name -> its data.
-        code: the lowered group of every step's node.
+        code: the lowered group of every step's node; copies between memories have none.
     """
 
     name: str
@@ -116,6 +120,7 @@ def build_program(
     effort: float = DEFAULT_EFFORT,
     progress: Progress | None = None,
     pools: Sequence[Pool] = DEFAULT_POOLS,
+    external: Pool | None = None,
 ) -> Program:
     """Lower every group of a fused graph, plan the memory, and name what is shared.
 
@@ -125,15 +130,27 @@ def build_program(
         effort: of the placement, see ``dnncc.passes.planning.place.solve``.
         progress: called with the planner's incumbent and bound.
         pools: where values may lie, the default pool first.
+        external: where values may be copied to while nobody uses them, if they do not fit.
+
+    Raises:
+        BudgetError: not even with copies to the external pool it fits the default one.
     """
-    code = {node: lower_group(node, compact) for node in graph.nodes if not node.op.is_view}
-    plan = make_plan(graph, {node: c.needs for node, c in code.items()}, effort, progress, pools)
+    code = {
+        n: lower_group(n, compact) for n in graph.nodes if not isinstance(n.op, Transfer) and not n.op.is_view
+    }
+    needs = {n: code[n].needs if n in code else KernelNeeds(0, {}) for n in graph.nodes if not n.op.is_view}
+    plan = make_plan(graph, needs, effort, progress, pools, external or EXTERNAL)
+    if external is not None and not plan.fits and not plan.copied_bytes:
+        graph, code, plan = _spilled(graph, code, effort, progress, pools, external)
     functions: dict[str, CFunction] = {}
     constants: dict[str, Array] = {}
     known_functions: dict[CFunction, str] = {}
     known_constants: dict[tuple[str, bytes], str] = {}
     steps = []
     for node in plan.steps:
+        if isinstance(node.op, Transfer):
+            steps.append(Step(node, f"{name.upper()}_{node.op.name.upper()}", ()))
+            continue
         group = code[node]
         if group.function not in known_functions:
             known_functions[group.function] = f"{name}_{group.strategy.replace('-', '_')}_{len(functions)}"
@@ -147,6 +164,31 @@ def build_program(
             names.append(known_constants[key])
         steps.append(Step(node, known_functions[group.function], tuple(names)))
     return Program(name, graph, plan, tuple(steps), functions, constants, code)
+
+
+def _spilled(
+    graph: Graph,
+    code: Mapping[Node, GroupCode],
+    effort: float,
+    progress: Progress | None,
+    pools: Sequence[Pool],
+    external: Pool,
+) -> tuple[Graph, dict[Node, GroupCode], Plan]:
+    """The graph with copies to the external pool, for which the default pool suffices.
+
+    Placing all kernels and copies anew may lose some bytes: then the copies are planned for so many fewer.
+    """
+    from dnncc.replacement import replace_tensors
+
+    needs = {node: c.needs for node, c in code.items()}
+    capacity = room = pools[0].bytes or 0
+    for _ in range(_ATTEMPTS):
+        replaced = replace_tensors(graph, needs, room, progress=progress)
+        plan = make_plan(replaced.graph, replaced.needs, effort, progress, pools, external)
+        if plan.pools[0].bytes <= capacity:
+            break
+        room -= plan.pools[0].bytes - capacity
+    return replaced.graph, {replaced.origin[node]: c for node, c in code.items()}, plan
 
 
 def lower_group(node: Node, compact: bool = False) -> GroupCode:

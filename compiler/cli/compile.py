@@ -120,7 +120,8 @@ def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str
         **{key: manifest[key] for key in same},
         "memory": {
             "pools": [
-                {"name": p.name, "used": used.get(p.name, 0), "capacity": p.bytes} for p in board.pools
+                {"name": p.name, "kind": p.kind, "used": used.get(p.name, 0), "capacity": p.bytes}
+                for p in board.pools
             ],
             "arena_bytes": program.plan.arena_bytes,
             "lower_bound_bytes": program.plan.bound_bytes,
@@ -137,20 +138,26 @@ def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str
 def _text(document: dict[str, Any]) -> str:
     memory, plan = document["memory"], document["plan"]
     capacity = {pool["name"]: pool["capacity"] for pool in memory["pools"]}
-    flash = next(name for name in capacity if name == "flash" or name == memory["pools"][-1]["name"])
+    flash = next(pool["name"] for pool in memory["pools"] if pool["kind"] == "flash")
 
     def of(name: str) -> str:
         return f" of {capacity[name]:,}" if capacity[name] is not None else ""
 
     proof = "optimal" if plan["status"] == "optimal" else f"at least {plan['bound_bytes']:,} are needed"
     ram = memory["pools"][0]["name"]
-    others = [p for p in memory["pools"][1:] if p["name"] != flash and p["used"]]
+    others = [p for p in memory["pools"][1:] if p["kind"] == "ram" and p["used"]]
+    outer = [p for p in memory["pools"] if p["kind"] == "external" and p["used"]]
     shares = [f"           {p['used']:,}{of(p['name'])} bytes of it in '{p['name']}'" for p in others]
     limit = "" if others else of(ram)
     lines = [
         f"{document['artifact']}: {document['dtype']} for {document['target']} ({document['core']})",
         f"  RAM      {memory['arena_bytes']:,}{limit} bytes ({proof})",
         *shares,
+        *(
+            f"  copies   {plan['copied_bytes']:,} bytes to '{p['name']}' and back; {p['used']:,}{of(p['name'])} bytes "
+            "of it are used"
+            for p in outer
+        ),
         f"  weights  {memory['weights_bytes']:,}{of(flash)} bytes of flash; code comes on top",
         f"  work     {document['macs']:,} multiply-accumulates in {len(document['nodes'])} kernels",
     ]

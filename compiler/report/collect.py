@@ -129,8 +129,8 @@ def _blocks(program: Program) -> Iterator[Block]:
             at = base[plan.pool_of[value]] + offset
             yield Block(value.name, False, text, at, value.type.bytes, first, end)
     for index, (step, start) in enumerate(zip(program.steps, plan.scratch, strict=True)):
-        size = program.code[step.node].needs.scratch
-        if start is not None and size:
+        if start is not None:
+            size = program.code[step.node].needs.scratch
             at = base[plan.scratch_pools[index]] + start
             yield Block(step.node.name, True, "", at, size, index, index + 1)
 
@@ -146,7 +146,7 @@ def _steps(program: Program, quality: Mapping[str, float], measured: Benchmark |
         yield StepRow(
             name=node.name,
             ops=_operators(node),
-            kernel=program.code[node].strategy,
+            kernel=program.code[node].strategy if node in program.code else node.op.name,
             dtype=output.type.dtype.value,
             shape=output.type.shape,
             macs=node.macs,
