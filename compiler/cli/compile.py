@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def run(arguments: Namespace) -> Outcome:
     for warning in compilation.warnings:
         note(f"warning: {warning}")
     document = describe(compilation, output, time.perf_counter() - start)
-    return Outcome(document, _text(document))
+    return Outcome(document, _text(document, {p.name: p.kind for p in compilation.board.pools}))
 
 
 def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str, Any]:
@@ -120,8 +121,7 @@ def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str
         **{key: manifest[key] for key in same},
         "memory": {
             "pools": [
-                {"name": p.name, "kind": p.kind, "used": used.get(p.name, 0), "capacity": p.bytes}
-                for p in board.pools
+                {"name": p.name, "used": used.get(p.name, 0), "capacity": p.bytes} for p in board.pools
             ],
             "arena_bytes": program.plan.arena_bytes,
             "lower_bound_bytes": program.plan.bound_bytes,
@@ -135,18 +135,18 @@ def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str
     }
 
 
-def _text(document: dict[str, Any]) -> str:
+def _text(document: dict[str, Any], kinds: Mapping[str, str]) -> str:
     memory, plan = document["memory"], document["plan"]
     capacity = {pool["name"]: pool["capacity"] for pool in memory["pools"]}
-    flash = next(pool["name"] for pool in memory["pools"] if pool["kind"] == "flash")
+    flash = next(name for name, kind in kinds.items() if kind == "flash")
 
     def of(name: str) -> str:
         return f" of {capacity[name]:,}" if capacity[name] is not None else ""
 
     proof = "optimal" if plan["status"] == "optimal" else f"at least {plan['bound_bytes']:,} are needed"
     ram = memory["pools"][0]["name"]
-    others = [p for p in memory["pools"][1:] if p["kind"] == "ram" and p["used"]]
-    outer = [p for p in memory["pools"] if p["kind"] == "external" and p["used"]]
+    others = [p for p in memory["pools"][1:] if kinds[p["name"]] == "ram" and p["used"]]
+    outer = [p for p in memory["pools"] if kinds[p["name"]] == "external" and p["used"]]
     shares = [f"           {p['used']:,}{of(p['name'])} bytes of it in '{p['name']}'" for p in others]
     limit = "" if others else of(ram)
     lines = [

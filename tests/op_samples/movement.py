@@ -13,6 +13,8 @@ from dnncc.ops.gather_elements import GatherElements
 from dnncc.ops.gather_nd import GatherNd
 from dnncc.ops.pad_mirror import MODES, PadMirror
 from dnncc.ops.repeat import Repeat
+from dnncc.ops.retrieve import Retrieve
+from dnncc.ops.spill import Spill
 from dnncc.ops.take import Take
 from dnncc.ops.tile import Tile
 
@@ -74,6 +76,8 @@ def _all() -> Iterator[Case]:
     yield from mirrors()
     yield from of_every_type(Repeat((1, 2, 3)), 2, 3, 2)
     yield Case(Repeat((1, 2, 2, 1)), [integers("int8", 1, 3, 4, 8)])
+    yield from of_every_type(Spill(), 2, 3, 2)
+    yield from of_every_type(Retrieve(), 1, 3, 3, 4)
     yield from of_every_type(Tile((2, 1, 3)), 2, 3, 2)
     yield Case(Tile((4,)), [floats(1)])
     yield from of_every_type(Expand((2, 2, 4, 3)), 2, 1, 3)
