@@ -33,8 +33,8 @@ def test_searched_networks_have_hundreds_of_operators(name: str) -> None:
 
 
 def test_belady_writes_once_and_moves_what_is_scattered() -> None:
-    """A tensor of 4 bytes is read at the end again. The last but one fits into its place, or not: then the one of 9 bytes
-    beside it has to move, out and back."""
+    """A tensor of 4 bytes is read at the end again. The last but one fits into its place, or not: then the one of 9
+    bytes beside it has to move, out and back."""
 
     def copied(size: int, capacity: int) -> int:
         tensors = tuple(map(Tensor, (4, 9, size, 1)))
