@@ -24,7 +24,7 @@ from dnncc.errors import (
 from dnncc.frontends.onnx_dims import input_shapes
 from dnncc.frontends.onnx_importer import GraphImporter
 from dnncc.frontends.onnx_node import ModelNode
-from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS
+from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS, onnx_key
 from dnncc.frontends.onnx_structure import execution_order, node_names, texts
 from dnncc.frontends.onnx_tensors import array_of
 from dnncc.ir.graph import Const, Graph, Value
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OLDEST_OPSET = 7
-_DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 def supported_op_types() -> list[str]:
@@ -105,7 +104,8 @@ def _check_texts(model: Any) -> None:
 
 
 def _load_importers() -> None:
-    importlib.import_module("dnncc.frontends.onnx_folded")
+    for module in ("onnx_folded", "onnx_quantized", "onnx_qlinear", "onnx_qonnx"):
+        importlib.import_module(f"dnncc.frontends.{module}")
     load_all()
 
 
@@ -149,7 +149,7 @@ class _Model:
     def _opset(self) -> int:
         import onnx
 
-        versions = [o.version for o in self.model.opset_import if o.domain in _DEFAULT_DOMAINS]
+        versions = [o.version for o in self.model.opset_import if not onnx_key("", o.domain)]
         # Models that do not say have been written before there were versions.
         opset = max(versions, default=1)
         newest = onnx.defs.onnx_opset_version()
@@ -206,9 +206,8 @@ class _Model:
 
     def _import(self, importer: GraphImporter, proto: Any, name: str, used: set[str]) -> dict[str, Value]:
         """The node's outputs by name; none if an operand is unknown because of an earlier problem."""
-        if proto.domain not in _DEFAULT_DOMAINS or proto.op_type not in ONNX_OPS:
-            known = proto.domain in _DEFAULT_DOMAINS
-            op_type = proto.op_type if known else f"{proto.domain}.{proto.op_type}"
+        op_type = onnx_key(proto.op_type, proto.domain)
+        if op_type not in ONNX_OPS:
             raise UnsupportedError(
                 f"{name}: {op_type}", [Culprit(name, op_type, "operator is not supported")]
             )
@@ -217,7 +216,7 @@ class _Model:
             return {}
         node = ModelNode(proto, name, self.opset, operands, lambda tensor: array_of(tensor, self.folder))
         importer.begin(node)
-        returned = ONNX_OPS[proto.op_type](importer, node)
+        returned = ONNX_OPS[op_type](importer, node)
         values = [returned] if isinstance(returned, Value) else list(returned)
         node.check_all_seen()
         for index, output in enumerate(proto.output):

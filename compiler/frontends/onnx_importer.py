@@ -8,15 +8,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from dnncc.frontends.onnx_node import ModelNode
 from dnncc.ir.graph import Const, Graph, Node, Value
-from dnncc.ir.types import Array, DType, TensorType
+from dnncc.ir.types import Array, DType, Quantization, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.copy import Copy
+from dnncc.ops.moved import moved_quantization
 from dnncc.ops.reshape import Reshape
 from dnncc.ops.transpose import Transpose
 
 MAX_CONSTANT = 1 << 27
 MAX_TENSOR = 1 << 31
-_LAYOUT = ("transpose", "reshape")
+_SURROUNDING = ("transpose", "reshape", "quantize_linear", "dequantize_linear")
+"""What importers put around the operator that a node is about."""
 
 
 class GraphImporter:
@@ -52,7 +54,9 @@ class GraphImporter:
             else:
                 folded = list(op.reference(*constants))
             hint = inputs[0].name or self._made.get(inputs[0], "")
-            return [self._constant(f"{hint}_{op.name}", data) for data in folded]
+            known = [v for v in inputs if isinstance(v, Const)]
+            moved = moved_quantization(op, known) if len(folded) == 1 and folded[0].size else None
+            return [self._constant(f"{hint}_{op.name}", data, moved) for data in folded]
         if any(not data.size for data in constants):
             raise self._current.unsupported("an operand without elements")
         outputs = [Value("", self._checked(type)) for type in types]
@@ -61,8 +65,8 @@ class GraphImporter:
         self._emitted.append(Node(op, list(inputs), outputs, ""))
         return outputs
 
-    def const(self, hint: str, data: Array) -> Value:
-        return self._constant(f"{self._current.name}_{hint}", np.asarray(data))
+    def const(self, hint: str, data: Array, quantization: Quantization | None = None) -> Value:
+        return self._constant(f"{self._current.name}_{hint}", np.asarray(data), quantization)
 
     def limit(self, shape: Sequence[int]) -> None:
         if math.prod(shape) > MAX_CONSTANT:
@@ -81,8 +85,8 @@ class GraphImporter:
         assert self._node is not None
         return self._node
 
-    def _constant(self, hint: str, data: Array) -> Const:
-        value = Const.of("", data)
+    def _constant(self, hint: str, data: Array, quantization: Quantization | None = None) -> Const:
+        value = Const.of("", data, quantization)
         self._made[value] = hint
         return value
 
@@ -124,7 +128,7 @@ class GraphImporter:
                 hint if isinstance(value, Const) else f"{first}_{hint}", self._value_names
             )
         main = next((n for n in self._emitted if n.macs), None) or next(
-            (n for n in self._emitted if n.op.name not in _LAYOUT), None
+            (n for n in self._emitted if n.op.name not in _SURROUNDING), None
         )
         for node in self._emitted:
             if node is (main or self._emitted[-1]):

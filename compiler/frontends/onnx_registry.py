@@ -10,7 +10,7 @@ from typing import Protocol
 
 from dnncc.errors import ModelError
 from dnncc.ir.graph import Value
-from dnncc.ir.types import Array, DType
+from dnncc.ir.types import Array, DType, Quantization
 from dnncc.ops.base import Op
 
 FLOAT16, BFLOAT16 = 10, 16
@@ -111,7 +111,9 @@ class Importer(Protocol):
         """Add one node; returns all its outputs."""
         ...
 
-    def const(self, hint: str, data: Array) -> Value: ...
+    def const(self, hint: str, data: Array, quantization: Quantization | None = None) -> Value:
+        """A constant; a float one with a quantization is known to be made of multiples of its scale."""
+        ...
 
     def limit(self, shape: Sequence[int]) -> None:
         """Unsupported if a constant of this shape would be unreasonably large: call it before making one."""
@@ -128,13 +130,21 @@ class Importer(Protocol):
 
 ImportFunction = Callable[[Importer, OnnxNode], Value | Sequence[Value]]
 ONNX_OPS: dict[str, ImportFunction] = {}
+"""By the operator type as ``onnx_key`` writes it."""
+
+_DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def onnx_op(*op_types: str) -> Callable[[ImportFunction], ImportFunction]:
-    """Register a function as the importer of these ONNX operator types (default domain)."""
+def onnx_key(op_type: str, domain: str = "") -> str:
+    """How an operator type is registered and reported: with its domain, unless that is ONNX's own."""
+    return op_type if domain in _DEFAULT_DOMAINS else f"{domain}.{op_type}"
+
+
+def onnx_op(*op_types: str, domain: str = "") -> Callable[[ImportFunction], ImportFunction]:
+    """Register a function as the importer of these ONNX operator types of a domain (by default ONNX's own)."""
 
     def register(function: ImportFunction) -> ImportFunction:
-        for op_type in op_types:
+        for op_type in (onnx_key(name, domain) for name in op_types):
             known = ONNX_OPS.setdefault(op_type, function)
             if known.__module__ != function.__module__:
                 raise ValueError(

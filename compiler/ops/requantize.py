@@ -17,7 +17,8 @@ ROUNDING = "half_up"
 
 @dataclass(frozen=True)
 class Requantize(Op):
-    """``y = clamp((x * multiplier + 2^(shift-1)) >> shift, lo, hi)`` with an arithmetic shift: halves round up.
+    """``y = clamp(((x * multiplier + 2^(shift-1)) >> shift) + zero_point, lo, hi)`` with an arithmetic shift: halves
+    round up.
 
     Operands: x i8, u8, i16 or i32, multiplier i32, broadcast against x (a scalar [] or one per channel [C]).
     With shift 0 nothing is rounded. The product is exact (64 bits); it never wraps.
@@ -27,6 +28,7 @@ class Requantize(Op):
         shift: 0 to 62. 32 is what one Cortex-M4 instruction (SMMULR) does.
         rounding: "half_up", the only mode; it is named so that artifacts can state it.
         lo, hi: a tighter clamp (a fused activation), or None for the type's range.
+        zero_point: added last. What it is added to is clamped first, to 32 bits and to where the sum is in range.
     """
 
     name: ClassVar[str] = "requantize"
@@ -36,6 +38,7 @@ class Requantize(Op):
     rounding: str = ROUNDING
     lo: int | None = None
     hi: int | None = None
+    zero_point: int = 0
 
     @property
     def range(self) -> tuple[int, int]:
@@ -53,6 +56,8 @@ class Requantize(Op):
             )
         if np.broadcast_shapes(x.shape, multiplier.shape) != x.shape:
             raise TypeMismatchError(f"multiplier {multiplier} does not broadcast to {x}")
+        if not -(1 << 31) < self.zero_point < 1 << 31:
+            raise TypeMismatchError(f"requantize: the zero point {self.zero_point} has more than 32 bits")
         if not 0 <= self.shift <= 62 or self.rounding != ROUNDING:
             raise TypeMismatchError(
                 f"requantize: shift {self.shift} or rounding '{self.rounding}' is not supported"
@@ -66,8 +71,8 @@ class Requantize(Op):
     def _exact(self, x: Array, multiplier: Array) -> Array:
         rounding = (1 << self.shift) >> 1
         # |x * m| < 2^62 and the rounding term is at most 2^61: int64 is exact.
-        y: Array = np.clip((x * multiplier.astype(np.int64) + rounding) >> self.shift, *self.range)
-        return y
+        y: Array = (x * multiplier.astype(np.int64) + rounding) >> self.shift
+        return np.clip(y, *inner_range(*self.range, self.zero_point)) + self.zero_point
 
     def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
         multiplier = inputs[1]
@@ -89,6 +94,11 @@ class Requantize(Op):
             m = multiplier[
                 tuple(j if int(d) != 1 else 0 for j, d in zip(i[skip:], multiplier.shape, strict=True))
             ]
-            return requantize_expr(x[i], m, self.shift, *self.range, self.dtype.numpy.name)
+            return requantize_expr(x[i], m, self.shift, *self.range, self.dtype.numpy.name, self.zero_point)
 
         return te.compute(x.shape, element, name="requantize")
+
+
+def inner_range(lo: int, hi: int, zero_point: int) -> tuple[int, int]:
+    """Where ``y`` with ``y + zero_point`` in lo..hi is clamped to, so that the sum fits 32 bits."""
+    return max(lo - zero_point, DType.I32.min), min(hi - zero_point, DType.I32.max)

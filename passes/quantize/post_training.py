@@ -13,7 +13,7 @@ from dnncc.passes.pipeline import Pipeline
 from dnncc.passes.quantize.accumulators import accumulator_intervals
 from dnncc.passes.quantize.bias_correction import correct_biases
 from dnncc.passes.quantize.border import integer_arguments
-from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Samples, calibrate
+from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Observations, Samples
 from dnncc.passes.quantize.equalize import equalize
 from dnncc.passes.quantize.lower import check_supported, lower
 from dnncc.passes.quantize.options import QuantizeOptions
@@ -83,9 +83,10 @@ def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> None:
     check_supported(graph)
     if options.equalize:
         equalize(graph)
-    statistics = calibrate(graph, samples)
-    context = lower(graph, statistics, options)
-    if options.bias_correction:
+    observations = Observations(graph, samples)
+    context = lower(graph, observations, options)
+    if context.correctable:
+        statistics = observations.gather()
         inputs = [
             integer_arguments(graph, samples, i) for i in range(min(statistics.count, CORRECTION_SAMPLES))
         ]

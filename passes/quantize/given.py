@@ -1,0 +1,87 @@
+"""Grids that the model itself gives: quantize, dequantize and fake_quantize as integers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from dnncc.ir.graph import Const, Node, Value
+from dnncc.ir.types import DType
+from dnncc.ops.clip import Clip
+from dnncc.ops.reshape import Reshape
+from dnncc.passes.quantize.context import Grid, QuantizeContext, zero_point_of
+
+WIDE = {DType.U16: (DType.I16, 1 << 15)}
+"""Types that activations are not stored in, the one that takes their place, and by how much the integers shift."""
+
+
+def stored(context: QuantizeContext, node: Node) -> Value:
+    """``fake_quantize``: its operand on the grid that it names, with one rounding from wherever it is."""
+    (x,) = node.inputs
+    return settle(context, x, context.grid_of(node.output), node.name)
+
+
+def settle(context: QuantizeContext, x: Value, grid: Grid, name: str) -> Value:
+    """The float ``x`` on a given grid: as it is where it is on these points already, if need be clamped."""
+    integer = context.integer(x)
+    if isinstance(x, Const):
+        return context.constant(x, grid)
+    if not context.is_raw(integer) and integer.type.scale == grid.scale:
+        shift = zero_point_of(integer) - grid.zero_point
+        lo, hi = grid.lo + shift, grid.hi + shift
+        interval, dtype = context.interval(integer), integer.type.dtype
+        if lo <= interval.min and interval.max <= hi:
+            return integer
+        if dtype.min <= lo and hi <= dtype.max:
+            return context.emit(Clip(lo, hi), [integer], name, grid.scale, zero_point=zero_point_of(integer))
+    return context.requantize(integer, grid, name)
+
+
+def quantized(context: QuantizeContext, node: Node) -> Value | None:
+    """``quantize_linear``: integers that the graph returns, or that something other than a dequantization reads."""
+    x, scale, zero = node.inputs
+    grid = _grid(scale, zero)
+    if grid is None:
+        return None
+    dtype = node.output.type.dtype
+    grid = replace(grid, dtype=dtype, lo=dtype.min, hi=dtype.max)
+    y = context.requantize(context.integer(x), grid, node.name)
+    return _plain(context, y, node)
+
+
+def dequantized(context: QuantizeContext, node: Node) -> Value | None:
+    """``dequantize_linear`` of integers that did not come from a quantization: they stand for reals from here on."""
+    x, scale, zero = node.inputs
+    grid = _grid(scale, zero)
+    if grid is None:
+        return None
+    integer = context.integer(x)
+    view = Reshape(x.type.shape)
+    y = context.emit(view, [integer], node.name, grid.scale, zero_point=grid.zero_point)
+    if x.type.dtype in WIDE:
+        dtype, shift = WIDE[x.type.dtype]
+        return context.requantize(
+            y, Grid(dtype, grid.scale, dtype.min, dtype.max, grid.zero_point - shift), node.name
+        )
+    return y
+
+
+def _plain(context: QuantizeContext, y: Value, node: Node) -> Value:
+    """The same integers, which from here on stand for themselves."""
+    return context.emit(Reshape(y.type.shape), [y], node.name)
+
+
+def _grid(scale: Value, zero: Value) -> Grid | None:
+    """The grid of constant operands, one for the whole tensor."""
+    if (
+        not isinstance(scale, Const)
+        or not isinstance(zero, Const)
+        or scale.type.size != 1
+        or zero.type.size != 1
+    ):
+        return None
+    dtype = zero.type.dtype
+    step = float(scale.data.reshape(()))
+    if not 0.0 < step < np.inf:
+        return None
+    return Grid(dtype, step, dtype.min, dtype.max, int(zero.data.reshape(())))
