@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dnncc.ir.graph import Const, Graph, Node
+from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ops.base import OPS
 from dnncc.ops.dequantize_linear import DequantizeLinear
 from dnncc.ops.fake_quantize import FakeQuantize
@@ -65,7 +65,7 @@ def _rise(rewriter: Rewriter, node: Node, mover: Node, scale: Const, zero: Const
         return False
     if isinstance(op, Pad):
         op = Pad(op.pads, (op.value - zero.data.item()) * float(scale.data.item()))
-    floats = {}
+    floats: dict[Value, Value] = {}
     for value in moved:
         floats[value] = rewriter.insert(
             node, DequantizeLinear(), [value, scale, zero], node.output, f"{node.name}_{len(floats)}"

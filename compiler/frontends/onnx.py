@@ -104,7 +104,7 @@ def _check_texts(model: Any) -> None:
 
 
 def _load_importers() -> None:
-    for module in ("onnx_folded", "onnx_quantized", "onnx_qlinear", "onnx_qonnx"):
+    for module in ("onnx_folded", "onnx_quantized", "onnx_qlinear", "onnx_qonnx", "onnx_integer"):
         importlib.import_module(f"dnncc.frontends.{module}")
     load_all()
 

@@ -83,15 +83,19 @@ def import_qlinear_conv(g: Importer, node: OnnxNode) -> Value:
     return _result(g, node, y, 6)
 
 
-@onnx_op("QLinearMatMul")
-def import_qlinear_matmul(g: Importer, node: OnnxNode) -> Value:
+def _qlinear_matmul(g: Importer, node: OnnxNode) -> Value:
     a, b = _operand(g, node, 0, -2), _operand(g, node, 3, -1)
     return _result(g, node, _import_as("MatMul", g, node, a, b), 6)
 
 
+@onnx_op("QLinearMatMul")
+def import_qlinear_matmul(g: Importer, node: OnnxNode) -> Value:
+    return _qlinear_matmul(g, node)
+
+
 @onnx_op("QLinearMatMul", domain=MICROSOFT)
 def import_microsoft_qlinear_matmul(g: Importer, node: OnnxNode) -> Value:
-    return import_qlinear_matmul(g, node)
+    return _qlinear_matmul(g, node)
 
 
 @onnx_op("QGemm", domain=MICROSOFT)

@@ -99,8 +99,7 @@ def _check_plain(node: OnnxNode) -> int:
     return node.int("axis", 1)
 
 
-@onnx_op("QuantizeLinear")
-def import_quantize_linear(g: Importer, node: OnnxNode) -> Value:
+def _quantize_linear(g: Importer, node: OnnxNode) -> Value:
     axis = _check_plain(node)
     wanted = node.int("output_dtype", 0)
     if node.int("precision", 0) not in (0, 1):
@@ -111,8 +110,7 @@ def import_quantize_linear(g: Importer, node: OnnxNode) -> Value:
     return quantized(g, node, node.value(0), node.value(1), node.optional(2), axis, dtype)
 
 
-@onnx_op("DequantizeLinear")
-def import_dequantize_linear(g: Importer, node: OnnxNode) -> Value:
+def _dequantize_linear(g: Importer, node: OnnxNode) -> Value:
     axis = _check_plain(node)
     wanted = node.int("output_dtype", 0)
     if wanted and ELEMENT_TYPES.get(wanted) is not DType.F32:
@@ -120,12 +118,22 @@ def import_dequantize_linear(g: Importer, node: OnnxNode) -> Value:
     return dequantized(g, node, node.value(0), node.value(1), node.optional(2), axis)
 
 
+@onnx_op("QuantizeLinear")
+def import_quantize_linear(g: Importer, node: OnnxNode) -> Value:
+    return _quantize_linear(g, node)
+
+
+@onnx_op("DequantizeLinear")
+def import_dequantize_linear(g: Importer, node: OnnxNode) -> Value:
+    return _dequantize_linear(g, node)
+
+
 @onnx_op("QuantizeLinear", domain=MICROSOFT)
 def import_microsoft_quantize(g: Importer, node: OnnxNode) -> Value:
     """ONNX Runtime's own, for 16 bits before ONNX had them."""
-    return import_quantize_linear(g, node)
+    return _quantize_linear(g, node)
 
 
 @onnx_op("DequantizeLinear", domain=MICROSOFT)
 def import_microsoft_dequantize(g: Importer, node: OnnxNode) -> Value:
-    return import_dequantize_linear(g, node)
+    return _dequantize_linear(g, node)

@@ -55,7 +55,7 @@ class FakeQuantize(Unary):
         return super().infer(*inputs)
 
     def apply(self, x: Array) -> Array:
-        scale, zero = np.float32(self.scale), np.float32(self.zero_point)
+        scale, zero = np.asarray(self.scale, np.float32), np.asarray(self.zero_point, np.float32)
         with np.errstate(over="ignore"):
             y: Array = (to_grid(x, scale, zero, self.lo, self.hi) - zero) * scale
         return y

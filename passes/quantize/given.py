@@ -7,7 +7,10 @@ from dataclasses import replace
 import numpy as np
 from dnncc.ir.graph import Const, Node, Value
 from dnncc.ir.types import DType
+from dnncc.ops.add import Add
 from dnncc.ops.clip import Clip
+from dnncc.ops.fake_trunc import FakeTrunc
+from dnncc.ops.lookup import Lookup
 from dnncc.ops.reshape import Reshape
 from dnncc.passes.quantize.context import Grid, QuantizeContext, zero_point_of
 
@@ -85,3 +88,32 @@ def _grid(scale: Value, zero: Value) -> Grid | None:
     if not 0.0 < step < np.inf:
         return None
     return Grid(dtype, step, dtype.min, dtype.max, int(zero.data.reshape(())))
+
+
+def bipolar(context: QuantizeContext, node: Node, scale: float) -> Value:
+    """``fake_bipolar``: -1 or 1 as an i8, from the sign of whatever stands for the operand."""
+    (x,) = node.inputs
+    integer = context.integer(x)
+    if context.is_raw(integer) or integer.type.dtype is DType.I16:
+        # Three values first: any ratio above 1 tells them apart, sums being integers.
+        signs = Grid(DType.I8, float(np.min(context.steps(integer))), -1, 1)
+        integer = context.rescale(integer, np.asarray(2.0), signs, node.name)
+    byte = integer.type.dtype
+    k = np.arange(byte.min, byte.max + 1)
+    table = np.zeros(256, np.int8)
+    table[k & 255] = np.where(k >= zero_point_of(integer), 1, -1)
+    entries = context.graph.const(f"{node.name}.table", table)
+    return context.emit(Lookup(), [integer, entries], node.name, scale)
+
+
+def truncated(context: QuantizeContext, node: Node, op: FakeTrunc) -> Value:
+    """``fake_trunc``: the operand's integers at that scale, half of what is dropped taken away, rounded."""
+    (x,) = node.inputs
+    whole = Grid(DType.I32, op.scale, op.lo, op.hi)
+    integer = context.requantize(context.integer(x), whole, node.name)
+    half = context.graph.const(f"{node.name}.half", np.asarray(-(1 << (op.bits - 1)), np.int32))
+    lowered = context.emit(Add(), [integer, half], node.name, op.scale)
+    lo, hi = op.lo >> op.bits, op.hi >> op.bits
+    dtype = next(d for d in (DType.U8, DType.I8, DType.I16, DType.I32) if d.min <= lo and hi <= d.max)
+    grid = Grid(dtype, op.scale, lo, hi)
+    return context.rescale(lowered, np.asarray(2.0**-op.bits), grid, node.name)
