@@ -60,7 +60,7 @@ class DynamicZeroPoint(Op):
     def reference(self, *inputs: Array) -> Sequence[Array]:
         x, scale = inputs
         lowest = np.asarray(min(x.min(), 0), np.float32)
-        return [to_grid(-lowest, scale, np.zeros((), np.float32), 0, 255).astype(np.uint8)]
+        return [np.asarray(to_grid(-lowest, scale, np.zeros((), np.float32), 0, 255), np.uint8)]
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import const, te

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from dnncc.passes.quantize.context import QuantizeContext
 
 STORED = (DType.I8, DType.U8, DType.I16, DType.U16)
-_TO_EVEN = 1.5 * 2.0**23
-"""Added to a float below 2^22 and taken away again, it leaves the nearest integer, halves to even."""
 
 
 @dataclass(frozen=True)
@@ -88,5 +86,10 @@ def grid_expr(t: Any, zero: Any, lo: int, hi: int) -> Any:
     low, high = (const(float(end), "float32") - zero for end in (lo, hi))
     t = tirx.Select(t > low, t, low)
     t = tirx.Select(t < high, t, high)
-    even = const(_TO_EVEN, "float32")
-    return ((t + even) - even) + zero
+    # Compilers are right to drop (t + 2^23) - 2^23 where they may reassociate; comparisons mean the same everywhere.
+    whole = t.astype("int32")
+    rest, odd = t - whole.astype("float32"), (whole & const(1, "int32")) > const(0, "int32")
+    half, one, none = (const(v, "float32") for v in (0.5, 1.0, 0.0))
+    up = tirx.Select(tirx.any(rest > half, tirx.all(rest >= half, odd)), one, none)
+    down = tirx.Select(tirx.any(rest < -half, tirx.all(rest <= -half, odd)), one, none)
+    return whole.astype("float32") + up - down + zero
