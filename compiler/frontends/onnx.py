@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,12 @@ from dnncc.errors import (
     UnreadableModelError,
     UnsupportedError,
 )
+from dnncc.frontends.onnx_cut import cut
 from dnncc.frontends.onnx_dims import input_shapes
 from dnncc.frontends.onnx_importer import GraphImporter
 from dnncc.frontends.onnx_node import ModelNode
 from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS, onnx_key
-from dnncc.frontends.onnx_structure import execution_order, node_names, texts
+from dnncc.frontends.onnx_structure import declared_shapes, execution_order, node_names, texts
 from dnncc.frontends.onnx_tensors import array_of
 from dnncc.ir.graph import Const, Graph, Value
 from dnncc.ir.types import TensorType
@@ -47,6 +48,8 @@ def load_onnx(
     source: str | os.PathLike[str] | ModelProto,
     dims: Mapping[str, int] | None = None,
     name: str | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
 ) -> Graph:
     """Read an ONNX model.
 
@@ -55,6 +58,7 @@ def load_onnx(
         dims: values of symbolic dimensions. The first dimension of an input, the batch, becomes 1 by itself;
             one that the model fixes stays, whatever it is.
         name: the graph's name; the file's stem, or the name in the model, by default.
+        inputs, outputs: where to cut the model, see ``dnncc.frontends.onnx_cut.cut``; none: it stays whole.
 
     Returns:
         The float graph, without nodes that nobody reads.
@@ -70,6 +74,7 @@ def load_onnx(
     else:
         model, folder, default = source, None, ""
     _check_texts(model)
+    model = cut(model, inputs, outputs)
     return _Model(model, folder).build(dims or {}, name or default or model.graph.name or "model")
 
 
@@ -104,8 +109,8 @@ def _check_texts(model: Any) -> None:
 
 
 def _load_importers() -> None:
-    for module in ("onnx_folded", "onnx_quantized", "onnx_qlinear", "onnx_qonnx", "onnx_integer"):
-        importlib.import_module(f"dnncc.frontends.{module}")
+    for module in ("folded", "composed", "resize", "quantized", "qlinear", "qonnx", "integer"):
+        importlib.import_module(f"dnncc.frontends.onnx_{module}")
     load_all()
 
 
@@ -117,6 +122,7 @@ class _Model:
         self.proto = model.graph
         self.folder = folder
         self.opset = self._opset()
+        self.declared = declared_shapes(model.graph)
         self.values: dict[str, Value | None] = {}
         """Every name in the model; None for what an unsupported node should have defined."""
         self.problems: dict[type[ModelError], list[Culprit]] = {}
@@ -214,7 +220,15 @@ class _Model:
         operands = [self.values[operand] if operand else None for operand in proto.input]
         if any(operand and self.values[operand] is None for operand in proto.input):
             return {}
-        node = ModelNode(proto, name, self.opset, operands, lambda tensor: array_of(tensor, self.folder))
+        node = ModelNode(
+            proto,
+            name,
+            self.opset,
+            operands,
+            lambda tensor: array_of(tensor, self.folder),
+            used,
+            self.declared,
+        )
         importer.begin(node)
         returned = ONNX_OPS[op_type](importer, node)
         values = [returned] if isinstance(returned, Value) else list(returned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from dnncc.ir.graph import Const
@@ -12,10 +13,15 @@ from dnncc.ops.pad import Pad
 
 
 def moved_quantization(op: Op, operands: Sequence[Const]) -> Quantization | None:
-    """The quantization of ``op(operands)`` for an operator that only moves elements; None if it has none that a
-    type can say: operands without one, zero points, or scales along two axes.
+    """The quantization of ``op(operands)`` for an operator that moves elements, or multiplies all by one number; None
+    if it has none that a type can say: operands without one, zero points, or scales along two axes.
     """
     kinds = [v.type.quantization for v in operands]
+    if op.name == "mul":
+        factor = operands[1].data.item() if operands[1].type.size == 1 else 0.0
+        known = kinds[0]
+        fits = known is not None and factor > 0 and operands[0].type.rank >= operands[1].type.rank
+        return replace(known, scale=tuple(s * factor for s in known.scale)) if known and fits else None
     if not op.moves or isinstance(op, Pad) or any(q is None or q.zero_point for q in kinds):
         return None
     (scales,) = op.reference(*(_per_element(v) for v in operands))

@@ -102,6 +102,11 @@ class QuantizeContext:
             self._grids[value] = self._decide(value)
         return self._grids[value]
 
+    def sum_grid(self, value: Value, terms: int) -> Grid:
+        """An i32 grid, 16 times finer than ``grid_of(value)``, on which so many terms add up without an overflow."""
+        limit = min(DType.I32.max // terms, 1 << 20)
+        return Grid(DType.I32, self.scale_of(value) / 16, -limit, limit)
+
     def scale_of(self, value: Value) -> float:
         """The scale of ``grid_of(value)``."""
         return self.grid_of(value).scale
@@ -109,6 +114,10 @@ class QuantizeContext:
     def largest(self, value: Value) -> float:
         """The largest magnitude of the end of ``value``'s chain on the calibration samples."""
         return self._statistics.histogram(self.plan.chain(value).end).largest
+
+    def observed(self, value: Value) -> float:
+        """The largest magnitude of ``value`` itself, the first result of an operator that is ``observed``."""
+        return self._statistics.histogram(value).largest
 
     def _decide(self, value: Value) -> Grid:
         given = self._given(value)
@@ -135,12 +144,14 @@ class QuantizeContext:
     def _given(self, value: Value) -> Grid | None:
         """The grid on which the model wants ``value``, or what its chain ends in."""
         chain = self.plan.chain(value)
-        node = self.plan.fake_quantize(value)
-        if node is None:
+        node = self.plan.grid_node(value)
+        is_float = node is not None and node.op.name == "fake_quantize"
+        if node is None or (not is_float and given_by(node) is None):
             return None
         end = self.plan.chain(node.output).end
         is_input = value in self.graph.inputs
-        grid = grid_of_node(node.op, is_input or (end in self.plan.outputs and not self.plan.uses.get(end)))
+        border = end in self.plan.outputs and not self.plan.uses.get(end)
+        grid = grid_of_node(node, is_input or (is_float and border))
         if is_input:
             return replace(grid, lo=grid.dtype.min, hi=grid.dtype.max)
         return replace(grid, lo=grid.nearest(chain.low), hi=grid.nearest(chain.high))
@@ -255,23 +266,39 @@ class QuantizeContext:
         Returns:
             The output, with its interval known.
         """
-        (inferred,) = op.infer(*(v.type for v in inputs))
-        steps = None if scale is None else np.asarray(scale, np.float64)
-        per_tensor = None
-        if steps is not None and steps.size == 1:
-            per_tensor = Quantization.per_tensor(steps.item(), zero_point)
-        node = self.graph.make(op, inputs, name, [TensorType(inferred.dtype, inferred.shape, per_tensor)])
+        (output,) = self.emit_all(op, inputs, name, [scale], after, zero_point)
+        return output
+
+    def emit_all(
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        name: str,
+        scales: Sequence[Array | float | None],
+        after: Value | None = None,
+        zero_point: int = 0,
+    ) -> list[Value]:
+        """``emit`` for an operator of several outputs, each with its scale; None for what is no quantized real."""
+        types, steps = [], []
+        for inferred, scale in zip(op.infer(*(v.type for v in inputs)), scales, strict=True):
+            step = None if scale is None else np.asarray(scale, np.float64)
+            per_tensor = None
+            if step is not None and step.size == 1:
+                per_tensor, step = Quantization.per_tensor(step.item(), zero_point), None
+            types.append(TensorType(inferred.dtype, inferred.shape, per_tensor))
+            steps.append(step)
+        node = self.graph.make(op, inputs, name, types)
         self.nodes.insert(len(self.nodes) if after is None else self.position(after) + 1, node)
-        output = node.output
         ranges = node_ranges(node, self._intervals)
-        self._intervals[output] = ranges.output
-        if steps is not None and per_tensor is None:
-            self._scales[output] = steps
+        self._intervals[node.outputs[0]] = ranges.output
+        self._scales.update(
+            {v: step for v, step in zip(node.outputs, steps, strict=True) if step is not None}
+        )
         whole = ranges.whole
-        if output.type.dtype is DType.I32 and not whole.fits(DType.I32):
+        if node.outputs[0].type.dtype is DType.I32 and not whole.fits(DType.I32):
             reason = f"a sum could reach [{whole.min}, {whole.max}], beyond 32 bits"
             raise self.failure(name, op.name, reason)
-        return output
+        return node.outputs
 
     def requantize(self, integer: Value, grid: Grid, name: str) -> Value:
         """``integer`` on another grid."""
@@ -366,18 +393,39 @@ class QuantizeContext:
         return copy.outputs
 
     def same_scale(self, node: Node) -> Value:
-        """An operator that moves or selects elements: its only operand's grid stays."""
+        """An operator that moves or selects elements of its first operand: that one's grid stays."""
         x = self.activation(node.inputs[0], affine=True)
-        return self.emit(node.op, [x], node.name, x.type.scale, zero_point=zero_point_of(x))
+        where = [self.integer(v) for v in node.inputs[1:]]
+        return self.emit(node.op, [x, *where], node.name, x.type.scale, zero_point=zero_point_of(x))
 
     def position(self, integer: Value) -> int:
         """Where in ``nodes`` a value is made; -1 for an input or a constant."""
         return next((i for i in range(len(self.nodes) - 1, -1, -1) if integer in self.nodes[i].outputs), -1)
 
 
-def grid_of_node(op: Op, border: bool) -> Grid:
-    """The grid that ``fake_quantize`` names; at the network's border, and for 16 bits, in a signed type."""
-    assert isinstance(op, FakeQuantize)
+def given_by(node: Node) -> Grid | None:
+    """The grid of ``quantize_linear`` or ``dequantize_linear``: constant, and one for the whole tensor; else None."""
+    scale, zero = node.inputs[1:]
+    if (
+        not isinstance(scale, Const)
+        or not isinstance(zero, Const)
+        or scale.type.size != 1
+        or zero.type.size != 1
+    ):
+        return None
+    step, dtype = float(scale.data.item()), zero.type.dtype
+    if not 0.0 < step < np.inf:
+        return None
+    return Grid(dtype, step, dtype.min, dtype.max, int(zero.data.item()), given=True)
+
+
+def grid_of_node(node: Node, border: bool) -> Grid:
+    """The grid that a node names; at the network's border, and for 16 bits, in a signed type."""
+    op = node.op
+    if not isinstance(op, FakeQuantize):
+        grid = given_by(node)
+        assert grid is not None
+        return grid
     dtype, lo, hi, zero = op.dtype, op.lo, op.hi, op.zero_point
     if dtype is DType.U16 or (border and dtype is DType.U8):
         shift = 1 << (8 * dtype.bytes - 1)

@@ -20,7 +20,7 @@ FINE_BITS = (4, 8)
 """The grid of a sum is 2^4 to 2^8 times finer than its result's: rounding to it costs at most 1/32 of a step."""
 
 GIVEN_BITS = 16
-"""The same for bytes, where the model says which integer is the nearest: rounding costs next to nothing."""
+"""The same where nothing is stored and the model says which integer is the nearest: rounding costs next to nothing."""
 
 STORED_BITS = 5
 """The same where an operand is stored as an i16, which then holds 4 times the range of an 8-bit result."""
@@ -45,7 +45,7 @@ def integer_sum(context: QuantizeContext, node: Node) -> Value:
     largest = max(
         (float(np.max(context.steps(i))) * context.interval(i).largest for i in integers), default=0.0
     )
-    if not raw and context.grid_of(node.output).given and largest / scale < 1 << (29 - GIVEN_BITS):
+    if len(raw) < 2 and context.grid_of(node.output).given and largest / scale < 1 << (29 - GIVEN_BITS):
         bits = GIVEN_BITS
     stored = None
     if len(raw) == 2:
@@ -61,6 +61,10 @@ def integer_affine(
     """``x * gain + offset``, constants that broadcast against x: multipliers, then an i32 constant to add."""
     integer = context.integer(x)
     steps = context.steps(integer) * gain.astype(np.float64)
+    if offset is None and _may_stay_wide(context, node):
+        reach = context.interval(integer).largest * float(np.abs(steps).max())
+        wide = Grid(DType.I32, (reach or 1.0) / LIMIT, -LIMIT, LIMIT)
+        return context.rescale(integer, steps / wide.scale, wide, node.name)
     if offset is None or not offset.any():
         return context.rescale(
             integer, steps / context.scale_of(node.output), context.grid_of(node.output), node.name
@@ -87,7 +91,7 @@ def integer_clamp(context: QuantizeContext, node: Node) -> Value:
     """
     x = context.activation(node.inputs[0], affine=True)
     zero = zero_point_of(x)
-    if context.plan.is_on_given(node.inputs[0]) and context.plan.fake_quantize(node.output) is None:
+    if context.plan.is_on_given(node.inputs[0]) and context.plan.grid_node(node.output) is None:
         grid = Grid(x.type.dtype, x.type.scale, x.type.dtype.min, x.type.dtype.max, zero)
     else:
         grid = context.grid_of(node.output)
@@ -102,6 +106,12 @@ def integer_clamp(context: QuantizeContext, node: Node) -> Value:
         return x
     op: Op = Relu() if low == zero == 0 and interval.max <= high else Clip(low, high)
     return context.emit(op, [x], node.name, x.type.scale, zero_point=zero)
+
+
+def _may_stay_wide(context: QuantizeContext, node: Node) -> bool:
+    """Whether a product by constants can be kept in 32 bits, because its model gives grids, but none for it."""
+    plan = context.plan
+    return plan.has_given and plan.grid_node(node.output) is None and plan.reader(node.output) is not None
 
 
 def _fine_bits(largest: float) -> int:

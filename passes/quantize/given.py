@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from dnncc.ir.graph import Const, Node, Value
 from dnncc.ir.types import DType
@@ -12,7 +10,7 @@ from dnncc.ops.clip import Clip
 from dnncc.ops.fake_trunc import FakeTrunc
 from dnncc.ops.lookup import Lookup
 from dnncc.ops.reshape import Reshape
-from dnncc.passes.quantize.context import Grid, QuantizeContext, zero_point_of
+from dnncc.passes.quantize.context import Grid, QuantizeContext, given_by, zero_point_of
 
 WIDE = {DType.U16: (DType.I16, 1 << 15)}
 """Types that activations are not stored in, the one that takes their place, and by how much the integers shift."""
@@ -42,20 +40,18 @@ def settle(context: QuantizeContext, x: Value, grid: Grid, name: str) -> Value:
 
 def quantized(context: QuantizeContext, node: Node) -> Value | None:
     """``quantize_linear``: integers that the graph returns, or that something other than a dequantization reads."""
-    x, scale, zero = node.inputs
-    grid = _grid(scale, zero)
+    grid = given_by(node)
     if grid is None:
         return None
-    dtype = node.output.type.dtype
-    grid = replace(grid, dtype=dtype, lo=dtype.min, hi=dtype.max)
-    y = context.requantize(context.integer(x), grid, node.name)
+    y = settle(context, node.inputs[0], grid, node.name)
+    if y.type.dtype is not grid.dtype:
+        y = context.requantize(y, grid, node.name)
     return _plain(context, y, node)
 
 
 def dequantized(context: QuantizeContext, node: Node) -> Value | None:
     """``dequantize_linear`` of integers that did not come from a quantization: they stand for reals from here on."""
-    x, scale, zero = node.inputs
-    grid = _grid(scale, zero)
+    x, grid = node.inputs[0], given_by(node)
     if grid is None:
         return None
     integer = context.integer(x)
@@ -72,22 +68,6 @@ def dequantized(context: QuantizeContext, node: Node) -> Value | None:
 def _plain(context: QuantizeContext, y: Value, node: Node) -> Value:
     """The same integers, which from here on stand for themselves."""
     return context.emit(Reshape(y.type.shape), [y], node.name)
-
-
-def _grid(scale: Value, zero: Value) -> Grid | None:
-    """The grid of constant operands, one for the whole tensor."""
-    if (
-        not isinstance(scale, Const)
-        or not isinstance(zero, Const)
-        or scale.type.size != 1
-        or zero.type.size != 1
-    ):
-        return None
-    dtype = zero.type.dtype
-    step = float(scale.data.reshape(()))
-    if not 0.0 < step < np.inf:
-        return None
-    return Grid(dtype, step, dtype.min, dtype.max, int(zero.data.reshape(())))
 
 
 def bipolar(context: QuantizeContext, node: Node, scale: float) -> Value:
