@@ -11,7 +11,7 @@ import onnx
 import pytest
 from conftest import Example
 from dnncc.errors import QuantizationError, UnsupportedError
-from dnncc.frontends.onnx import load_onnx
+from dnncc.frontends.onnx import load_onnx, supported_op_types
 from dnncc.interpreter import interpret
 from dnncc.ir.graph import Const, Graph
 from dnncc.ir.types import Array, DType
@@ -229,6 +229,10 @@ def test_operators_of_onnx_runtime(op_type: str) -> None:
     node = helper.make_node(op_type, operands, ["y"], domain="com.microsoft", **attributes)
     used = {name: a for name, a in {**GRID, "b": B}.items() if name in operands}
     model = one([node], (TensorProto.UINT8, [1, 4, 6, 5]), (TensorProto.UINT8, [1, None, None, None]), used)
+    if (base := op_type.removeprefix("QLinear")) not in supported_op_types():
+        with pytest.raises(UnsupportedError, match=f"it is a {base}"):
+            load_onnx(model)
+        return
     q = adopted(model)
     assert [v.type.dtype for v in (*q.inputs, *q.outputs)] == [DType.U8, DType.U8]
     assert all(v.type.quantization is None for v in (*q.inputs, *q.outputs))

@@ -16,14 +16,17 @@ from dnncc.ops.lookup import Lookup
 from dnncc.ops.moved import integers_of
 from dnncc.ops.pad import Pad
 from dnncc.ops.ranges import Interval
-from dnncc.ops.requantize import Requantize
+from dnncc.ops.requantize import ROUNDING, TO_EVEN, Requantize
 from dnncc.passes.quantize.calibrate import Observations
-from dnncc.passes.quantize.dyadic import dyadic
+from dnncc.passes.quantize.dyadic import Dyadic, dyadic
 from dnncc.passes.quantize.input_grid import ZERO_SCALE, folds_zero_point, input_grid
 from dnncc.passes.quantize.intervals import interval_of, node_ranges
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.plan import Plan
 from dnncc.passes.quantize.weights import given_linear, quantize_linear
+
+FREQUENT = 4
+"""Up to a division by 2^4, so many results lie in the middle that the models' rounding of these, to even, pays."""
 
 
 @dataclass(frozen=True)
@@ -323,13 +326,17 @@ class QuantizeContext:
             wide = Grid(DType.I32, integer.type.scale, DType.I32.min, DType.I32.max)
             integer, zero, byte = self.rescale(integer, np.asarray(1.0), wide, name), 0, False
         found = dyadic(ratio, narrow=byte)
+        rounding = ROUNDING
+        halving = next((k for k in range(1, FREQUENT + 1) if grid.given and np.all(ratio == 2.0**-k)), 0)
+        if halving:
+            found, rounding = Dyadic(np.ones((), np.int32), halving), TO_EVEN
         offset = grid.zero_point
         if zero:
             # On the fine grid of a sum, or exact: one product of the zero point, rounded as the others are.
             offset -= (zero * int(found.multiplier) + ((1 << found.shift) >> 1)) >> found.shift
         whole = (grid.dtype.min, grid.dtype.max) == (grid.lo, grid.hi)
         lo, hi = (None, None) if whole else (grid.lo, grid.hi)
-        op = Requantize(grid.dtype, found.shift, lo=lo, hi=hi, zero_point=offset)
+        op = Requantize(grid.dtype, found.shift, rounding, lo, hi, offset)
         multiplier = self.graph.const(f"{name}.multiplier", found.multiplier)
         after = integer if self.is_raw(integer) else None
         return self.emit(op, [integer, multiplier], name, grid.scale, after, grid.zero_point)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm import te, tirx
 
-__all__ = ["const", "extern_pure", "requantize_expr", "te", "tirx"]
+__all__ = ["const", "extern_pure", "requantize_expr", "te", "tirx", "to_even_expr"]
 
 _I32 = (-(1 << 31), (1 << 31) - 1)
 
@@ -52,6 +52,19 @@ def requantize_expr(
     arguments = (x32, multiplier, const(shift, "int32"), const(low, "int32"), const(high, "int32"))
     y = extern_pure("int32", "dnncc_requantize", *arguments)
     return (y + zero_point if zero_point else y).astype(dtype)
+
+
+def to_even_expr(
+    x: Any, multiplier: Any, shift: int, lo: int, hi: int, dtype: str, zero_point: int = 0
+) -> Any:
+    """``requantize_expr`` with halves to even: the bit above the point decides, in 64 bits."""
+    one = const(1, "int64")
+    p = x.astype("int64") * multiplier.astype("int64")
+    odd = (p >> const(shift, "int64")) & one
+    y = (p + const((1 << shift >> 1) - 1, "int64") + odd) >> const(shift, "int64")
+    low, high = (const(end, "int64") for end in _inner(lo, hi, zero_point))
+    clamped = te.min(te.max(y, low), high).astype("int32")
+    return (clamped + zero_point if zero_point else clamped).astype(dtype)
 
 
 def _finish(y: Any, lo: int, hi: int, dtype: str, zero_point: int, room: bool) -> Any:

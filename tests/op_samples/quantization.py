@@ -14,7 +14,7 @@ from dnncc.ops.quantize_linear import QuantizeLinear
 
 from op_samples.case import Case, Fixed, floats, integers
 
-SPECIAL = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 1e30, -1e30, np.inf, -np.inf, np.nan, 0.0, -0.0], np.float32)
+SPECIAL = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 1e30, -1e30, np.inf, -np.inf, 0.0, -0.0], np.float32)
 ZEROS = {"int8": -3, "uint8": 200, "int16": -2731, "uint16": 32768}
 
 
