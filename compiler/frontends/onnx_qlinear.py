@@ -46,7 +46,8 @@ def _import_as(op_type: str, g: Importer, node: OnnxNode, *operands: Value | Non
     if op_type not in ONNX_OPS:
         raise node.unsupported(f"it is a {op_type}, which is not supported")
     found = ONNX_OPS[op_type](g, cast(OnnxNode, _WithOperands(node, operands)))
-    return found if isinstance(found, Value) else found[0]
+    assert isinstance(found, Value), f"{op_type} has one result"
+    return found
 
 
 def _operand(g: Importer, node: OnnxNode, index: int, axis: int = 1) -> Value:

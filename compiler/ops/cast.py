@@ -52,6 +52,8 @@ class Cast(Op):
         from dnncc.ops.reshape import Reshape
 
         (x,) = node.inputs
+        if x.type.dtype is self.dtype:
+            return context.integer(x)
         if x.type.dtype not in (DType.I8, DType.U8, DType.I16, DType.I32) or self.dtype is not DType.F32:
             return None
         return context.emit(Reshape(x.type.shape), [context.integer(x)], node.name, 1.0)
