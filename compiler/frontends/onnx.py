@@ -26,7 +26,7 @@ from dnncc.frontends.onnx_dims import input_shapes
 from dnncc.frontends.onnx_importer import GraphImporter
 from dnncc.frontends.onnx_node import ModelNode
 from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS, onnx_key
-from dnncc.frontends.onnx_structure import execution_order, node_names, texts
+from dnncc.frontends.onnx_structure import declared_shapes, execution_order, node_names, texts
 from dnncc.frontends.onnx_tensors import array_of
 from dnncc.ir.graph import Const, Graph, Value
 from dnncc.ir.types import TensorType
@@ -109,7 +109,8 @@ def _check_texts(model: Any) -> None:
 
 
 def _load_importers() -> None:
-    importlib.import_module("dnncc.frontends.onnx_folded")
+    for module in ("folded", "composed", "resize"):
+        importlib.import_module(f"dnncc.frontends.onnx_{module}")
     load_all()
 
 
@@ -121,6 +122,7 @@ class _Model:
         self.proto = model.graph
         self.folder = folder
         self.opset = self._opset()
+        self.declared = declared_shapes(model.graph)
         self.values: dict[str, Value | None] = {}
         """Every name in the model; None for what an unsupported node should have defined."""
         self.problems: dict[type[ModelError], list[Culprit]] = {}
@@ -219,7 +221,13 @@ class _Model:
         if any(operand and self.values[operand] is None for operand in proto.input):
             return {}
         node = ModelNode(
-            proto, name, self.opset, operands, lambda tensor: array_of(tensor, self.folder), used
+            proto,
+            name,
+            self.opset,
+            operands,
+            lambda tensor: array_of(tensor, self.folder),
+            used,
+            self.declared,
         )
         importer.begin(node)
         returned = ONNX_OPS[op_type](importer, node)

@@ -89,6 +89,10 @@ class OnnxNode(Protocol):
     @property
     def n_outputs(self) -> _Int: ...
 
+    def declared_shape(self, index: _Int) -> tuple[_Int, ...] | None:
+        """The shape that the model declares for an output; None where it does not, or not as numbers."""
+        ...
+
     def is_used(self, output: _Int) -> bool:
         """Whether anything reads an output; what nothing reads need not be made."""
         ...
