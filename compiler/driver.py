@@ -113,6 +113,8 @@ _C_TAKEN = frozenset((
 # fmt: on
 SYNTHETIC_SAMPLES = 32
 SELFTEST_SAMPLES = 4
+_SHOWN = 8
+_NOISE = "from made up noise, and accuracy will suffer; give real inputs with --calibrate X.npz"
 
 
 def compile_model(
@@ -155,14 +157,15 @@ def compile_model(
         model, chosen.dims, example_inputs=example_inputs, inputs=chosen.inputs, outputs=chosen.outputs
     )
     warnings = _warn_float(chosen, board)
-    samples, calibrated = _samples(graph, calibrate, chosen, warnings)
+    samples, calibrated = _samples(graph, calibrate)
     say("simplifying and quantizing")
     pipeline = Pipeline.parse(chosen.passes if chosen.passes is not None else default_pipeline(chosen))
     float_graph = graph.clone()
-    meaning, statistics = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
+    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
+    warnings += _warn_scales(float_graph, learned, calibrated)
     _check_legal(meaning, chosen)
     say("lowering and planning")
-    program = _program(meaning, chosen, say)
+    program = _program(meaning, chosen, board, say)
     _check_fits(program, board)
     compilation = Compilation(
         chosen,
@@ -228,37 +231,47 @@ def _warn_float(options: Options, board: Board) -> list[str]:
     return []
 
 
+def _warn_scales(float_graph: Graph, learned: Sequence[str], calibrated: bool) -> list[str]:
+    """What the user must know about scales that no model and no samples gave."""
+    if not learned or calibrated:
+        return []
+    if not float_graph.find("fake_quantize", "dequantize_linear"):
+        reason = "no calibration samples were given: the scales come"
+        return [f"{reason} {_NOISE}"]
+    shown = ", ".join(learned[:_SHOWN]) + (", ..." if len(learned) > _SHOWN else "")
+    reason = f"the model gives no scales for {len(learned)} of its values ({shown}): they come"
+    return [f"{reason} {_NOISE}"]
+
+
 def _samples(
-    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None, options: Options, warnings: list[str]
+    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None
 ) -> tuple[dict[str, Array], bool]:
     from dnncc.calibration import load_samples, synthetic_samples
 
     if calibrate is not None:
         return load_samples(calibrate, graph), True
-    if options.dtype == "int8":
-        warnings.append(
-            "no calibration samples were given: the scales come from made up noise, and accuracy will suffer; "
-            "give real inputs with --calibrate X.npz"
-        )
     return synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0), False
 
 
 def _run_pipeline(
     pipeline: Pipeline, graph: Graph, samples: dict[str, Array], options: Options, float_graph: Graph
-) -> tuple[Graph, list[PassStatistics]]:
-    """The network's meaning, and what each pass did; ``float_graph`` becomes the last graph before quantization."""
+) -> tuple[Graph, list[PassStatistics], list[str]]:
+    """The network's meaning, what each pass did, and the values whose scales the samples decided about;
+    ``float_graph`` becomes the last graph before quantization.
+    """
     from dnncc.ir.verify import verify_integer
-    from dnncc.passes.quantize import bind_samples
+    from dnncc.passes.quantize import Quantize, bind_samples
 
     def observe(statistics: PassStatistics, current: Graph) -> None:
         if all(not v.type.dtype.is_integer or v.type.quantization is None for v in current.values()):
             copy = current.clone()
             float_graph.inputs, float_graph.outputs, float_graph.nodes = copy.inputs, copy.outputs, copy.nodes
 
-    statistics = bind_samples(pipeline, samples).run(graph, options.dump_ir, observe)
+    bound = bind_samples(pipeline, samples)
+    statistics = bound.run(graph, options.dump_ir, observe)
     if options.dtype == "int8":
         verify_integer(graph)
-    return graph, statistics
+    return graph, statistics, [n for p in bound.passes if isinstance(p, Quantize) for n in p.calibrated]
 
 
 def _check_legal(graph: Graph, options: Options) -> None:
@@ -274,7 +287,8 @@ def _check_legal(graph: Graph, options: Options) -> None:
 _EFFORT = {"ram": 10.0, "balanced": 2.0, "time": 2.0}
 
 
-def _program(meaning: Graph, options: Options, say: Progress) -> Program:
+def _program(meaning: Graph, options: Options, board: Board, say: Progress) -> Program:
+    from dnncc.passes.planning.problem import Pool
     from dnncc.targets.program import build_program
 
     fused = meaning.clone()
@@ -284,26 +298,29 @@ def _program(meaning: Graph, options: Options, say: Progress) -> Program:
     def report(best: int, bound: int) -> None:
         say(f"planning: {best:,} bytes, at least {bound:,}")
 
-    return build_program(fused, options.name, options.optimize == "ram", effort, report)
+    # Cycles per byte accessed count only against each other: every access takes one, and waits.
+    pools = [Pool(p.name, p.bytes, 1 + p.wait_states) for p in board.ram_pools]
+    return build_program(fused, options.name, options.optimize == "ram", effort, report, pools)
 
 
 def _check_fits(program: Program, board: Board) -> None:
-    """Arena against the board's first RAM pool, constants against its flash."""
+    """Arenas against the board's RAM pools, constants against its flash."""
     from dnncc.artifact import anchor_op
 
     plan = program.plan
-    ram = next((p for p in board.pools if p.kind == "ram"), None)
     flash = next((p for p in board.pools if p.kind == "flash"), None)
     culprits = []
-    if ram is not None and ram.bytes is not None and plan.arena_bytes > ram.bytes:
-        node = plan.steps[plan.peak_step]
-        culprits.append(
-            Culprit(
-                f"pool '{ram.name}'",
-                reason=f"needs {plan.arena_bytes:,} of {ram.bytes:,} bytes, {plan.arena_bytes - ram.bytes:,} too many; "
-                f"the peak is at node '{node.name}' ({anchor_op(node)})",
+    node = plan.steps[plan.peak_step] if plan.steps else None
+    for pool in plan.pools:
+        if node is not None and pool.capacity is not None and pool.bytes > pool.capacity:
+            culprits.append(
+                Culprit(
+                    f"pool '{pool.name}'",
+                    reason=f"needs {pool.bytes:,} of {pool.capacity:,} bytes, "
+                    f"{pool.bytes - pool.capacity:,} too many; all pools together need at least "
+                    f"{plan.bound_bytes:,}; the peak is at node '{node.name}' ({anchor_op(node)})",
+                )
             )
-        )
     if flash is not None and flash.bytes is not None and program.weights_bytes > flash.bytes:
         largest = max(program.steps, key=lambda s: sum(program.constants[c].nbytes for c in s.constants))
         culprits.append(

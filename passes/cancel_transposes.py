@@ -12,6 +12,7 @@ from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ops.base import OPS, Op
 from dnncc.ops.batch_norm import BatchNorm
 from dnncc.ops.concat import Concat
+from dnncc.ops.moved import along_outputs
 from dnncc.ops.pad import Pad
 from dnncc.ops.reshape import Reshape
 from dnncc.ops.slice import Slice
@@ -211,5 +212,5 @@ def _into_weights(rewriter: Rewriter, node: Node) -> bool:
     grid = w.data.reshape(outputs, *(source[axis] for axis in inner))
     data = grid.transpose(0, *(1 + inner.index(axis) for axis in sorted(inner))).reshape(outputs, columns)
     unpermuted = rewriter.insert(node, Reshape(flat.type.shape), [x], flat, reshape.name)
-    node.inputs = [unpermuted, rewriter.renewed(w, data), b]
+    node.inputs = [unpermuted, rewriter.renewed(w, data, along_outputs(w)), b]
     return True

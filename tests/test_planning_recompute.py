@@ -67,7 +67,7 @@ def random_problem(rng: Random, count: int) -> RematProblem:
     graph = random_order_problem(rng, count)
     given = peak(graph, list(range(len(graph.operators))))
     work = tuple(rng.randint(0, 9) for _ in graph.operators)
-    return RematProblem(graph, work, max(0, given - rng.randint(0, 8)), rng.random() < 0.5)
+    return RematProblem(graph, work, max(0, given - rng.randint(0, 5)), rng.random() < 0.5)
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 3))

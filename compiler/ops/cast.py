@@ -14,7 +14,8 @@ from dnncc.ops.base import Op
 from dnncc.ops.ranges import Interval, Ranges, union
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,17 @@ class Cast(Op):
 
         (x,) = inputs
         return te.compute(x.shape, lambda *i: x[i].astype(self.dtype.numpy.name), name="cast")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        """Integers as floats: they stand for themselves."""
+        from dnncc.ops.reshape import Reshape
+
+        (x,) = node.inputs
+        if x.type.dtype is self.dtype:
+            return context.integer(x)
+        if x.type.dtype not in (DType.I8, DType.U8, DType.I16, DType.I32) or self.dtype is not DType.F32:
+            return None
+        return context.emit(Reshape(x.type.shape), [context.integer(x)], node.name, 1.0)
 
 
 @onnx_op("Cast")

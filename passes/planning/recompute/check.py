@@ -16,6 +16,8 @@ def check_remat(problem: RematProblem, solution: RematSolution) -> None:
         InternalError: names the operator or the figures that disagree.
     """
     expanded = expand(problem.graph, solution.sequence).problem
+    if twice := [v for v in problem.once if solution.sequence.count(v) > 1]:
+        raise _error(f"operator {twice[0]}", "runs twice")
     first = list(dict.fromkeys(solution.sequence))
     if problem.fixed_order and first != sorted(first):
         raise _error("order", "the first executions are not in the given order")

@@ -19,19 +19,21 @@ class RematProblem:
     creates new copies of its outputs; a reader takes the latest copy before it, and a copy lives from its
     execution to its last reader (the latest copy of a graph output to the end). Otherwise memory is counted as
     in `OrderProblem`. An operator runs once only if it writes a view, or a tensor of which another operator
-    writes a view: its bytes may be written in parts then.
+    writes a view: its bytes may be written in parts then. Or if the problem says so.
 
     Attributes:
         graph: operators, tensors and outputs, in a valid order: the given one.
         work: of one execution of each operator, in any unit, at least 0.
         budget: bytes that no step may exceed.
         fixed_order: whether the operators must run for the first time in the given order.
+        once: operators that must not run twice.
     """
 
     graph: OrderProblem
     work: tuple[int, ...]
     budget: int
     fixed_order: bool = False
+    once: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

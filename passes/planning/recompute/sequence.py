@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,7 @@ class SequenceModel:
         needs: by operator, all operators that must have run before it.
     """
 
-    def __init__(self, graph: OrderProblem) -> None:
+    def __init__(self, graph: OrderProblem, once: Collection[int] = ()) -> None:
         base = bases(graph)
         made = producers(graph)
         self.count = len(graph.operators)
@@ -70,6 +71,7 @@ class SequenceModel:
         shared = {s for s, by in writers.items() if len(by) > 1 or s not in whole}
         self.maker = np.full(len(graph.tensors), -1, np.int64)
         self.repeatable = np.ones(self.count, bool)
+        self.repeatable[list(once)] = False
         for s, by in writers.items():
             for v in by:
                 if s in shared:

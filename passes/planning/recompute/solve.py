@@ -55,7 +55,10 @@ class _Numbering:
     def of(problem: RematProblem, chosen: Sequence[int]) -> _Numbering:
         graph = problem.graph
         renumbered = OrderProblem(graph.tensors, tuple(graph.operators[v] for v in chosen), graph.outputs)
-        return _Numbering(tuple(chosen), SequenceModel(renumbered), tuple(problem.work[v] for v in chosen))
+        once = {i for i, v in enumerate(chosen) if v in problem.once}
+        return _Numbering(
+            tuple(chosen), SequenceModel(renumbered, once), tuple(problem.work[v] for v in chosen)
+        )
 
 
 class _Search:
@@ -108,7 +111,7 @@ def least_budget(problem: RematProblem) -> tuple[int, int | None]:
     While an operator runs, what it touches is there, and of what cannot be computed again all that lives then
     for certain.
     """
-    model = SequenceModel(problem.graph)
+    model = SequenceModel(problem.graph, problem.once)
     lasting = [s for s, maker in enumerate(model.maker.tolist()) if maker < 0 and model.size[s]]
     touchers = {s: {v for v, a in enumerate(model.accessed) if s in a} for s in lasting}
     before: list[set[int]] = []
@@ -159,7 +162,7 @@ def solve(
     Raises:
         InternalError: the problem is not well formed, or the solution fails its check.
     """
-    model = SequenceModel(problem.graph)
+    model = SequenceModel(problem.graph, problem.once)
     given = np.arange(model.count)
     least, setter = least_budget(problem)
     best = Incumbent(Clock(time_limit), tuple(given.tolist()), model.profile(given).peak, progress=progress)
