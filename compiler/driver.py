@@ -147,6 +147,7 @@ def compile_model(
     """
     from dnncc.artifact import check_writable, write_artifact
     from dnncc.loading import load_hashed
+    from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
     from dnncc.targets.boards import load_board
 
     start = time.perf_counter()
@@ -168,11 +169,11 @@ def compile_model(
     warnings += _warn_scales(float_graph, learned, calibrated)
     _check_legal(meaning, chosen)
     selftest = _selftest_samples(meaning, samples)
-    agreement = _agreement(float_graph, meaning, selftest)
+    agreement = _agreement(float_graph, meaning, selftest, learned)
     warnings += [
         f"'{a.node}' can be {a.steps} steps of '{a.value}' away from the model: {a.reason}"
         for a in agreement
-        if a.steps > 1
+        if a.steps > 1 and a.reason != REASONS[CALIBRATED]
     ]
     say("lowering and planning")
     program = _program(meaning, chosen, board, say)
@@ -356,13 +357,13 @@ def _accumulators(graph: Graph) -> tuple[Accumulator, ...]:
 
 
 def _agreement(
-    float_graph: Graph, meaning: Graph, samples: Sequence[Sequence[Array]]
+    float_graph: Graph, meaning: Graph, samples: Sequence[Sequence[Array]], learned: Sequence[str]
 ) -> tuple[Agreement, ...]:
     from dnncc.passes.quantize import agreements
 
     if not float_graph.find("fake_quantize") or meaning.find("fake_quantize"):
         return ()
-    return tuple(agreements(float_graph, meaning, samples))
+    return tuple(agreements(float_graph, meaning, samples, set(learned)))
 
 
 def _selftest_samples(graph: Graph, samples: Mapping[str, Array]) -> tuple[tuple[Array, ...], ...]:

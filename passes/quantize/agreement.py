@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,9 @@ from dnncc.ir.types import Array, DType, TensorType
 from dnncc.passes.quantize.border import to_floats
 from dnncc.passes.quantize.plan import Plan
 
+CALIBRATED = "calibration"
 REASONS = {
+    CALIBRATED: "on the way are values that the model leaves in floats, on grids from calibration",
     "softmax": "exponentials come from a table and the reciprocal from Newton steps",
     "average_pool2d": "the mean of integers is exact here, and float32's of their reals there: halves fall either way",
 }
@@ -43,13 +45,16 @@ class Agreement:
     reason: str
 
 
-def agreements(graph: Graph, integers: Graph, samples: Sequence[Sequence[Array]]) -> list[Agreement]:
+def agreements(
+    graph: Graph, integers: Graph, samples: Sequence[Sequence[Array]], calibrated: Collection[str] = ()
+) -> list[Agreement]:
     """Each value on a given grid that both graphs have, in execution order of the float ``graph``.
 
     Args:
         graph: floats, with ``fake_quantize`` where the model gives a grid.
         integers: what quantization made of it.
         samples: arguments of ``integers``.
+        calibrated: names of the values whose grids calibration chose.
     """
     if [v.name for v in graph.inputs] != [v.name for v in integers.inputs]:
         return []
@@ -61,10 +66,13 @@ def agreements(graph: Graph, integers: Graph, samples: Sequence[Sequence[Array]]
         reals = _reals(integers, types, arguments)
         floats = [to_floats(a, v.type) for a, v in zip(arguments, integers.inputs, strict=True)]
         total = _all_values(graph, floats)
-        for node, value, computed, between in _forced(graph, floats, reals):
+        for node, value, computed, between in _forced(graph, floats, reals, calibrated):
             step, real = types[value.name].scale, reals[value.name]
+            # A clamp that follows may have been made already.
+            chain = plan.chain(value)
             apart, whole = (
-                np.rint(np.abs(a.astype(np.float64) - real) / step) for a in (computed, total[value.name])
+                np.rint(np.abs(np.clip(a.astype(np.float64), chain.low, chain.high) - real) / step)
+                for a in (computed, total[value.name])
             )
             row = Agreement(
                 value.name,
@@ -97,18 +105,19 @@ def _reals(integers: Graph, types: Mapping[str, TensorType], arguments: Sequence
 
 
 def _forced(
-    graph: Graph, arguments: Sequence[Array], reals: Mapping[str, Array]
+    graph: Graph, arguments: Sequence[Array], reals: Mapping[str, Array], calibrated: Collection[str]
 ) -> Iterator[tuple[Node, Value, Array, frozenset[str]]]:
     """What each node makes of the reals that the integers stand for, where they do for its operands.
 
     Yields:
-        The node, its value, the array, and the operators since the reals.
+        The node, its value, the array, and the operators since the reals, CALIBRATED among them if it had a part.
     """
     known: dict[Value, Array] = dict(zip(graph.inputs, arguments, strict=True))
     since: dict[Value, frozenset[str]] = {}
     for node in graph.nodes:
         results = node.op.reference(*(v.data if isinstance(v, Const) else known[v] for v in node.inputs))
-        between = frozenset({node.op.name}).union(*(since.get(v, frozenset()) for v in node.inputs))
+        own = {node.op.name, *(CALIBRATED for v in node.outputs if v.name in calibrated)}
+        between = frozenset(own).union(*(since.get(v, frozenset()) for v in node.inputs))
         for value, computed in zip(node.outputs, results, strict=True):
             real = reals.get(value.name)
             comparable = real is not None and real.shape == computed.shape and value.type.dtype.is_float
