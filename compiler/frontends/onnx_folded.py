@@ -85,22 +85,6 @@ def import_range(g: Importer, node: OnnxNode) -> Value:
     return g.const("range", np.array(numbers, start.dtype))
 
 
-@onnx_op("Equal")
-def import_equal(g: Importer, node: OnnxNode) -> Value:
-    a, b = node.array(0), node.array(1)
-    g.limit(broadcast_shape(a.shape, b.shape))
-    return g.const("equal", np.equal(a, b))
-
-
-@onnx_op("Where")
-def import_where(g: Importer, node: OnnxNode) -> Value:
-    condition, a, b = (node.array(i) for i in range(3))
-    if a.dtype != b.dtype:
-        raise node.invalid(f"operands of types {a.dtype} and {b.dtype}")
-    g.limit(broadcast_shape(condition.shape, a.shape, b.shape))
-    return g.const("where", np.where(condition, a, b))
-
-
 @onnx_op("Expand")
 def import_expand(g: Importer, node: OnnxNode) -> Value:
     x = node.value(0)
