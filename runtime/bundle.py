@@ -27,6 +27,7 @@ C_TYPES = {
     "u64": "uint64_t",
     "bool": "uint8_t",
     "f32": "float",
+    "f64": "double",
 }
 _NUMPY_TYPES = {
     "i8": np.int8,
@@ -39,6 +40,7 @@ _NUMPY_TYPES = {
     "u64": np.uint64,
     "bool": np.bool_,
     "f32": np.float32,
+    "f64": np.float64,
 }
 
 

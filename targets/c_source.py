@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from typing import Any
 
 import numpy as np
 from dnncc.ir.graph import Value
@@ -229,30 +230,30 @@ def weights(program: Program) -> str:
 
 def array_body(data: Array) -> str:
     """The initializer's lines, exact for every element type."""
-    flat = data.reshape(-1)
-    if data.dtype.kind == "f":
-        values: Sequence[str] = [_float(float(v)) + ("f" if data.dtype.itemsize == 4 else "") for v in flat]
-    elif data.dtype.itemsize == 8:
-        macro = "UINT64_C" if data.dtype.kind == "u" else "INT64_C"
-        values = [_int64(int(v), macro) for v in flat]
-    elif data.dtype == np.uint32:
-        values = [f"{v}u" for v in flat.tolist()]
-    elif data.dtype == np.bool_:
-        values = [str(int(v)) for v in flat]
-    else:
-        values = ["(-2147483647 - 1)" if v == -(1 << 31) else str(v) for v in flat.tolist()]
+    values = [_literal(value, data.dtype) for value in data.reshape(-1).tolist()]
     per_line = 24 if data.dtype.itemsize == 1 else 8
     return "".join(f"    {', '.join(values[i : i + per_line])},\n" for i in range(0, len(values), per_line))
 
 
-def _int64(value: int, macro: str) -> str:
-    # The smallest number has no literal of its own.
-    return f"(-{macro}({-(value + 1)}) - 1)" if value == -(1 << 63) else f"{macro}({value})"
-
-
-def _float(value: float) -> str:
-    text = float(value).hex()
-    return text if text not in ("inf", "-inf", "nan") else {"inf": "1e999", "-inf": "-1e999"}[text]
+def _literal(value: float | int | bool, dtype: np.dtype[Any]) -> str:
+    """One element of an initializer, exact."""
+    if dtype.kind == "f":
+        suffix = "f" if dtype.itemsize == 4 else ""
+        if math.isfinite(value):
+            return float(value).hex() + suffix
+        # math.h and its INFINITY and NAN do not exist everywhere.
+        sign = "0.0" if math.isnan(value) else "1.0" if value > 0 else "-1.0"
+        return f"{sign}{suffix} / 0.0{suffix}"
+    if dtype.kind == "b":
+        return str(int(value))
+    if dtype.kind == "u":
+        return {8: f"UINT64_C({value})", 4: f"{value}u"}.get(dtype.itemsize, str(value))
+    form = "INT64_C({})" if dtype.itemsize == 8 else "{}"
+    lowest = int(np.iinfo(dtype).min)
+    # C has no negative literals, and the lowest integer's magnitude does not fit its type.
+    return (
+        f"({form.format(lowest + 1)} - 1)" if value == lowest and dtype.itemsize >= 4 else form.format(value)
+    )
 
 
 def _comment(text: str) -> str:

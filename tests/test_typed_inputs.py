@@ -11,7 +11,8 @@ import pytest
 from dnncc.calibration import load_samples
 from dnncc.errors import CalibrationError
 from dnncc.frontends.onnx import load_onnx
-from dnncc.ir.types import Array
+from dnncc.ir.graph import Graph, Value
+from dnncc.ir.types import Array, DType, TensorType
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -77,3 +78,22 @@ def test_samples_of_another_kind(name: str, data: Array, problem: str) -> None:
         load_samples(samples() | {name: data}, load_onnx(mixed()))
     assert [c.name for c in caught.value.culprits] == [name]
     assert problem in str(caught.value)
+
+
+def test_constants_of_every_type_are_exact(tmp_path: Path) -> None:
+    """The ends of each integer type, and floats that C has no literals for."""
+    x = Value("x", TensorType(DType.F32, (1,)))
+    graph = Graph("constants", [x])
+    wanted = {}
+    for dtype in DType:
+        if dtype.is_float:
+            values = [0.1, -0.0, 1e-45, 3.4e38, np.inf, -np.inf, np.nan]
+        else:
+            values = [dtype.min, dtype.max, 0, 1]
+        wanted[dtype.value] = np.array(values, dtype.numpy)
+        graph.outputs.append(graph.const(dtype.value, wanted[dtype.value]))
+    dnncc.compile(graph, target="host-c", dtype="float32", output=tmp_path / "net")
+    found = dnncc.run(tmp_path / "net", {"x": np.zeros((1, 1), np.float32)}, on="host", raw=True)
+    for array, (name, expected) in zip(found.values(), wanted.items(), strict=True):
+        np.testing.assert_array_equal(array[0], expected, err_msg=name)
+        assert np.array_equal(np.signbit(array[0]), np.signbit(expected))

@@ -123,7 +123,9 @@ class GraphImporter:
             value.name = self._unique(
                 hint if isinstance(value, Const) else f"{first}_{hint}", self._value_names
             )
-        main = next((n for n in self._emitted if n.op.name not in _LAYOUT), None)
+        main = next((n for n in self._emitted if n.macs), None) or next(
+            (n for n in self._emitted if n.op.name not in _LAYOUT), None
+        )
         for node in self._emitted:
             if node is (main or self._emitted[-1]):
                 node.name = self._current.name

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType
-from dnncc.ops.pad import Pad
-from dnncc.ops.pool2d import Pool2d, emit_pool, import_pool, spatial_operand, sum_pads
+from dnncc.ops.pool2d import Pool2d, emit_pool
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -62,26 +61,6 @@ class AveragePool2d(Pool2d):
         steps = x.type.scale / (divisors if np.ptp(divisors) else divisors[0, 0, 0])
         total = SumPool2d(self.kernel, self.strides, self.pads, self.dilations)
         return context.emit(total, [x], node.name, steps)
-
-
-@onnx_op("AveragePool")
-def import_average_pool(g: Importer, node: OnnxNode) -> Value:
-    x, kernel, window, beyond = import_pool(node)
-    pads = window.pads
-    include = bool(node.int("count_include_pad", 0)) and any(pads)
-    if include and any(beyond):
-        # The model's own padding counts, what ceil_mode adds does not: make the former part of the image.
-        top, left, bottom, right = pads
-        x = g.emit(Pad(((0, 0), (0, 0), (top, bottom), (left, right)), 0.0), [x])
-        pads, include = (0, 0, 0, 0), False
-    op = AveragePool2d(kernel, window.strides, sum_pads(pads, beyond), window.dilations, include)
-    return emit_pool(g, op, x)
-
-
-@onnx_op("GlobalAveragePool")
-def import_global_average_pool(g: Importer, node: OnnxNode) -> Value:
-    x, spatial = spatial_operand(node)
-    return emit_pool(g, AveragePool2d(spatial), x)
 
 
 @onnx_op("ReduceMean")

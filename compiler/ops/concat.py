@@ -71,7 +71,16 @@ class Concat(Op):
         return te.compute(shape, element, name="concat")
 
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.passes.quantize.context import Grid, zero_point_of
+
         grid = context.grid_of(node.output)
+        parts = [context.integer(v) for v in node.inputs]
+        kinds = {p.type.dtype for p in parts}
+        steps = {context.steps(p).flat[0] for p in parts}
+        if len(kinds) == len(steps) == 1 and not any(context.is_raw(p) or zero_point_of(p) for p in parts):
+            # Parts of one tensor, for instance: they are on a common grid already.
+            (dtype,), (scale,) = kinds, steps
+            grid = Grid(dtype, float(scale), dtype.min, dtype.max)
         return context.emit(self, [context.on_grid(v, grid) for v in node.inputs], node.name, grid.scale)
 
 

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.accumulate import accumulator, narrow, product_sum
 from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.ranges import Interval, Ranges, linear_ranges_of
 from dnncc.ops.te_types import type_of
-from dnncc.ops.window import Window, import_window, padded, te_padded, windows
+from dnncc.ops.window import Window, padded, te_padded, windows
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -94,15 +92,3 @@ class Conv2d(Op):
 
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
         return context.linear(node, channel_axis=0)
-
-
-@onnx_op("Conv")
-def import_conv(g: Importer, node: OnnxNode) -> Value:
-    x, w = node.value(0), node.value(1)
-    if x.type.rank != 4 or w.type.rank != 4:
-        raise node.unsupported(f"{x.type.rank - 2}-D convolution (supported: 2-D)")
-    window = import_window(node, x.type.shape[2:], w.type.shape[2:])
-    bias = node.optional(2) or g.const("bias", np.zeros(w.type.shape[0], np.float32))
-    op = Conv2d(window.strides, window.pads, window.dilations, node.int("group", 1))
-    y = g.emit(op, [g.transpose(x, (0, 2, 3, 1)), g.transpose(w, (0, 2, 3, 1)), bias])
-    return g.transpose(y, (0, 3, 1, 2))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType
-from dnncc.ops.pool2d import Pool2d, emit_pool, import_pool, spatial_operand, sum_pads
+from dnncc.ops.pool2d import Pool2d
 from dnncc.ops.ranges import Interval, Ranges, union
 
 if TYPE_CHECKING:
@@ -42,17 +41,3 @@ class MaxPool2d(Pool2d):
 
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
         return context.same_scale(node)
-
-
-@onnx_op("MaxPool")
-def import_max_pool(g: Importer, node: OnnxNode) -> Value:
-    node.ignore("storage_order")  # the order of the indices that the optional second output would hold
-    x, kernel, window, beyond = import_pool(node)
-    op = MaxPool2d(kernel, window.strides, sum_pads(window.pads, beyond), window.dilations)
-    return emit_pool(g, op, x)
-
-
-@onnx_op("GlobalMaxPool")
-def import_global_max_pool(g: Importer, node: OnnxNode) -> Value:
-    x, spatial = spatial_operand(node)
-    return emit_pool(g, MaxPool2d(spatial), x)

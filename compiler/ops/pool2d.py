@@ -1,4 +1,4 @@
-"""What the pools over [N,H,W,C] share: attributes, shapes, and how ONNX spells them."""
+"""What the pools over [N,H,W,C] share: attributes and shapes. ``pooling`` has how ONNX spells them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dnncc.frontends.onnx_registry import Importer, OnnxNode
+from dnncc.frontends.onnx_registry import Importer
 from dnncc.ir.graph import Value
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.te_types import shape_of
-from dnncc.ops.window import Pads, Pair, Window, import_window, padded, te_padded, windows
+from dnncc.ops.window import Pads, Pair, Window, padded, te_padded, windows
 
 
 @dataclass(frozen=True)
@@ -68,44 +68,6 @@ class Pool2d(Op):
         return (n, *self.window.output((h, w), self.kernel), c), axes, tap
 
 
-def import_pool(node: OnnxNode) -> tuple[Value, Pair, Window, Pads]:
-    """Operand, kernel, window and, for ceil_mode, the padding beyond the window's that it adds.
-
-    With ceil_mode the last window may stick out of the padded image, but must begin inside the image or the
-    padding before it; the part that sticks out never counts as an element, not even with count_include_pad.
-    """
-    x = node.value(0)
-    kernel = node.ints("kernel_shape")
-    if x.type.rank != 4 or len(kernel) != 2:
-        raise node.unsupported(f"{len(kernel)}-D pooling of {x.type} (supported: 2-D)")
-    if min(kernel) < 1:
-        raise node.invalid(f"kernel_shape {kernel}")
-    spatial = x.type.shape[2:]
-    window = import_window(node, spatial, kernel)
-    beyond = [0, 0]
-    if node.int("ceil_mode", 0):
-        for axis in (0, 1):
-            extent = window.extent((kernel[0], kernel[1]))[axis]
-            stride, first, last = window.strides[axis], window.pads[axis], window.pads[axis + 2]
-            count = -(-(spatial[axis] + first + last - extent) // stride) + 1
-            if (count - 1) * stride >= spatial[axis] + first:
-                count -= 1
-            beyond[axis] = max((count - 1) * stride + extent - (spatial[axis] + first + last), 0)
-    return x, (kernel[0], kernel[1]), window, (0, 0, beyond[0], beyond[1])
-
-
-def spatial_operand(node: OnnxNode) -> tuple[Value, Pair]:
-    """The operand of a global pool, and its height and width."""
-    x = node.value(0)
-    if x.type.rank != 4:
-        raise node.unsupported(f"{x.type.rank - 2}-D pooling (supported: 2-D)")
-    return x, (x.type.shape[2], x.type.shape[3])
-
-
 def emit_pool(g: Importer, op: Op, x: Value) -> Value:
     """A pool of an NCHW value, as NCHW."""
     return g.transpose(g.emit(op, [g.transpose(x, (0, 2, 3, 1))]), (0, 3, 1, 2))
-
-
-def sum_pads(a: Pads, b: Pads) -> Pads:
-    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]

@@ -1,4 +1,4 @@
-"""Sliding windows over [N,H,W,C]: output sizes, padding, and how ONNX spells them."""
+"""Sliding windows over [N,H,W,C]: output sizes and padding. How ONNX spells them: ``window_axis``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dnncc.frontends.onnx_registry import OnnxNode
 from dnncc.ir.types import Array
 from dnncc.ops.base import TypeMismatchError
 from dnncc.ops.te_types import shape_of
@@ -49,23 +48,31 @@ class Window:
         return self.dilations[0] * (kernel[0] - 1) + 1, self.dilations[1] * (kernel[1] - 1) + 1
 
     def meets_image(self, spatial: Pair, kernel: Pair) -> bool:
-        """Whether every window is sure to have a tap inside the image, not only in the padding."""
-        output = self.output(spatial, kernel)
-        for axis in (0, 1):
-            if not self.pads[axis] and not self.pads[axis + 2]:
-                continue
-            reaches = self.extent(kernel)[axis] > self.pads[axis]
-            starts = (output[axis] - 1) * self.strides[axis] < self.pads[axis] + spatial[axis]
-            # Taps further apart than the image is large could step over it.
-            if not reaches or not starts or self.dilations[axis] > spatial[axis]:
-                return False
-        return True
+        """Whether every window has a tap inside the image, not only in the padding."""
+        return bool(self.counts(spatial, kernel).all())
 
     def counts(self, spatial: Pair, kernel: Pair) -> Array:
         """i64 [OH, OW]: how many taps of each window lie inside the image."""
-        ones = padded(np.ones((1, *spatial, 1), np.int64), self.pads)
-        inside: Array = windows(ones, kernel, self.strides, self.dilations).sum(axis=(3, 4, 5))[0]
-        return inside
+        rows, columns = (
+            _taps_inside(*along)
+            for along in zip(
+                self.output(spatial, kernel),
+                spatial,
+                kernel,
+                self.strides,
+                self.pads[:2],
+                self.dilations,
+                strict=True,
+            )
+        )
+        return np.outer(rows, columns)
+
+
+def _taps_inside(output: int, size: int, kernel: int, stride: int, before: int, dilation: int) -> Array:
+    """i64 [output]: how many taps of each window along one axis lie inside it."""
+    taps = np.arange(output)[:, None] * stride + np.arange(kernel) * dilation - before
+    inside: Array = ((taps >= 0) & (taps < size)).sum(axis=1)
+    return inside
 
 
 def padded(x: Array, pads: Pads, value: float = 0) -> Array:
@@ -112,46 +119,3 @@ def te_pad(x: Any, pads: Sequence[Pair], value: float = 0) -> Any:
 
     outer = tuple(before + size + after for size, (before, after) in zip(shape, pads, strict=True))
     return te.compute(outer, element, name="padded")
-
-
-def import_window(node: OnnxNode, spatial_in: Sequence[int], kernel: Sequence[int]) -> Window:
-    """Strides, pads (auto_pad resolved) and dilations of a two-dimensional ONNX Conv or pool.
-
-    Args:
-        spatial_in: height and width of the input.
-        kernel: height and width of the kernel; an attribute ``kernel_shape`` must agree.
-    """
-    if node.has("kernel_shape") and node.ints("kernel_shape") != tuple(kernel):
-        raise node.invalid(f"kernel_shape {node.ints('kernel_shape')} but the weights are {tuple(kernel)}")
-    strides = _pair(node, "strides")
-    dilations = _pair(node, "dilations")
-    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
-    auto_pad = node.string("auto_pad", "NOTSET")
-    explicit = node.ints("pads", (0, 0, 0, 0))
-    if auto_pad == "NOTSET":
-        if len(explicit) != 4:
-            raise node.invalid(f"pads {explicit} of a two-dimensional window")
-        if min(explicit) < 0:
-            raise node.unsupported(f"negative pads {explicit}")
-        pads = (explicit[0], explicit[1], explicit[2], explicit[3])
-    elif auto_pad == "VALID":
-        pads = (0, 0, 0, 0)
-    elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        # The output is ceil(input / stride); an odd element goes to the end (UPPER) or to the beginning.
-        wanted = [-(-size // s) for size, s in zip(spatial_in, strides, strict=True)]
-        sizes = zip(spatial_in, strides, extent, wanted, strict=True)
-        total = [max((out - 1) * s + e - size, 0) for size, s, e, out in sizes]
-        less = [t // 2 for t in total]
-        more = [t - t // 2 for t in total]
-        first, last = (less, more) if auto_pad == "SAME_UPPER" else (more, less)
-        pads = (first[0], first[1], last[0], last[1])
-    else:
-        raise node.invalid(f"auto_pad '{auto_pad}'")
-    return Window(strides, pads, dilations)
-
-
-def _pair(node: OnnxNode, name: str) -> Pair:
-    values = node.ints(name, (1, 1))
-    if len(values) != 2 or min(values) < 1:
-        raise node.invalid(f"{name} {values} of a two-dimensional window")
-    return values[0], values[1]
