@@ -13,6 +13,7 @@ from dnncc.ir.graph import Value
 from dnncc.ir.types import Array
 from dnncc.ops.elementwise import Function
 from dnncc.ops.functions import erf
+from dnncc.ops.mul import Mul
 
 _SELU = (1.67326319217681884765625, 1.05070102214813232421875)
 
@@ -285,6 +286,12 @@ def import_hard_swish(g: Importer, node: OnnxNode) -> Value:
 @onnx_op("Swish")
 def import_swish(g: Importer, node: OnnxNode) -> Value:
     return g.emit(Swish(node.float("alpha", 1.0)), [node.value(0)])
+
+
+@onnx_op("SwiGLU")
+def import_swiglu(g: Importer, node: OnnxNode) -> Value:
+    gate = g.emit(Swish(node.float("alpha", 1.0)), [node.value(0)])
+    return g.emit(Mul(), [gate, node.value(1)])
 
 
 @onnx_op("Mish")

@@ -10,7 +10,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.graph import Value
 from dnncc.ir.types import Array, DType, TensorType
-from dnncc.ops.elementwise import INTEGERS, Binary, Unary
+from dnncc.ops.elementwise import INTEGERS, Binary, Unary, modular
 
 
 @dataclass(frozen=True)
@@ -81,32 +81,39 @@ class BitwiseNot(Unary):
 
 @dataclass(frozen=True)
 class BitShift(Bitwise):
-    """``y = a << b`` or ``a >> b``, broadcast; 0 where b is not below the number of bits. Operands: both of one
-    unsigned type.
+    """``y = a << b`` or ``a >> b``, broadcast, to the right with copies of the sign. Where b is negative or not below
+    the number of bits, nothing but such copies is left. Operands: both of one integer type.
 
     Attributes:
         left: the direction.
     """
 
     name: ClassVar[str] = "bit_shift"
-    dtypes: ClassVar[frozenset[DType]] = frozenset(d for d in INTEGERS if not d.is_signed)
     left: bool = True
 
     def apply(self, a: Array, b: Array) -> Array:
         bits = 8 * a.dtype.itemsize
-        amount = np.minimum(b, bits - 1)
+        inside = (b >= 0) & (b < bits)
+        amount = np.where(inside, b, bits - 1).astype(a.dtype)
         y = np.left_shift(a, amount) if self.left else np.right_shift(a, amount)
-        return np.asarray(np.where(b < bits, y, 0), a.dtype)
+        signs = a.dtype.kind == "i" and not self.left
+        return np.asarray(y if signs else np.where(inside, y, 0), a.dtype)
 
     def expr(self, a: Any, b: Any) -> Any:
         from dnncc.targets.lowering.api import const, tirx
 
         dtype = str(a.ty.dtype)
-        bits = int(dtype.removeprefix("uint"))
-        wide = "uint64" if bits == 64 else "uint32"
-        x, amount = a.astype(wide), b.astype(wide)
+        bits = int(dtype.rpartition("int")[2])
+        wide = modular(dtype)
+        amount = b.astype(wide)  # a negative one becomes large
+        limit = const(bits, wide)
+        if dtype.startswith("int") and not self.left:
+            signed = wide.removeprefix("u")
+            bounded = tirx.Select(amount < limit, amount, const(bits - 1, wide))
+            return tirx.shift_right(a.astype(signed), bounded.astype(signed)).astype(dtype)
+        x = a.astype(wide)
         y = tirx.shift_left(x, amount) if self.left else tirx.shift_right(x, amount)
-        return tirx.Select(amount < const(bits, wide), y, const(0, wide)).astype(dtype)
+        return tirx.Select(amount < limit, y, const(0, wide)).astype(dtype)
 
 
 @onnx_op("BitwiseAnd")

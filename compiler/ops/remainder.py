@@ -19,7 +19,7 @@ class Mod(Binary):
     type.
 
     Attributes:
-        truncated: the sign is that of a, as in C; else that of b, as in Python. Floats are always truncated.
+        truncated: the sign is that of a, as in C; else that of b, as in Python.
     """
 
     name: ClassVar[str] = "mod"
@@ -28,23 +28,26 @@ class Mod(Binary):
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         a, b = inputs
-        if a.dtype.kind == "f":
-            return super().reference(a, b)
         function = np.fmod if self.truncated else np.remainder
+        if a.dtype.kind == "f":
+            with np.errstate(all="ignore"):
+                return [np.asarray(function(a, b))]
         with np.errstate(divide="ignore", over="ignore"):
             return [np.asarray(np.where(b == 0, 0, function(a, b)), a.dtype)]
-
-    def apply(self, a: Array, b: Array) -> Array:
-        y: Array = np.fmod(a, b)
-        return y
 
     def expr(self, a: Any, b: Any) -> Any:
         from dnncc.targets.lowering.api import const, tirx
 
         dtype = str(b.ty.dtype)
-        if dtype == "float32":
-            return tirx.fmod(a, b)
         zero = const(0, dtype)
+        if dtype == "float32":
+            rest = tirx.fmod(a, b)
+            if self.truncated:
+                return rest
+            # A remainder of zero has the divisor's sign, too.
+            signed = tirx.Select(b < zero, const(-0.0, dtype), zero)
+            other = tirx.Select((rest < zero) != (b < zero), rest + b, rest)
+            return tirx.Select(rest == zero, signed, other)
         rest = tirx.truncmod(a, b)
         if dtype.startswith("u"):
             return tirx.Select(b == zero, zero, rest)
@@ -58,7 +61,4 @@ class Mod(Binary):
 @onnx_op("Mod")
 def import_mod(g: Importer, node: OnnxNode) -> Value:
     a, b = node.value(0), node.value(1)
-    truncated = bool(node.int("fmod", 0))
-    if not truncated and a.type.dtype is DType.F32:
-        raise node.invalid("floats without fmod=1")
-    return g.emit(Mod(truncated), [a, b])
+    return g.emit(Mod(bool(node.int("fmod", 0))), [a, b])

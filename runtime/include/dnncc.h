@@ -110,6 +110,10 @@ static inline float dnncc_maxf(float a, float b) { return a > b || a != a ? a : 
 static inline double dnncc_mind(double a, double b) { return a < b || a != a ? a : b; }
 static inline double dnncc_maxd(double a, double b) { return a > b || a != a ? a : b; }
 
+/* Signed numbers modulo 2^32 and 2^64. */
+static inline uint32_t dnncc_uint32(int32_t x) { return (uint32_t)x; }
+static inline uint64_t dnncc_uint64(int64_t x) { return (uint64_t)x; }
+
 /* Quotient and remainder that round towards minus infinity, for a positive divisor. */
 static inline int32_t dnncc_floordiv(int32_t a, int32_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 static inline int32_t dnncc_floormod(int32_t a, int32_t b) { return a - dnncc_floordiv(a, b) * b; }

@@ -180,7 +180,11 @@ class Expressions:
     def _Cast(self, e: Any) -> tuple[str, int]:
         if str(e.ty.dtype) == "bool":
             return f"(uint8_t)({self._at(e.value, 9)} != 0)", _UNARY
-        return f"({C_TYPES[str(e.ty.dtype)]}){self._at(e.value, _UNARY)}", _UNARY
+        source, target = str(e.value.ty.dtype), str(e.ty.dtype)
+        if source in ("int8", "int16") and target in ("uint32", "uint64"):
+            # gcc looks through the cast and warns where the result of arithmetic with it is stored.
+            return self._call(f"dnncc_{target}", [e.value]), _ATOM
+        return f"({C_TYPES[target]}){self._at(e.value, _UNARY)}", _UNARY
 
     def _Not(self, e: Any) -> tuple[str, int]:
         return f"!{self._at(e.a, _ATOM)}", _UNARY
