@@ -285,7 +285,7 @@ def _program(meaning: Graph, options: Options, say: Progress) -> Program:
     from dnncc.targets.program import build_program
 
     fused = meaning.clone()
-    Pipeline.parse("separate-outputs,fuse").run(fused)
+    Pipeline.parse("last-step,separate-outputs,fuse").run(fused)
     effort = _EFFORT[options.optimize] if options.time_limit is None else max(options.time_limit, 0.0)
 
     def report(best: int, bound: int) -> None:

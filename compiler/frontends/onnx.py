@@ -215,7 +215,9 @@ class _Model:
         operands = [self.values[operand] if operand else None for operand in proto.input]
         if any(operand and self.values[operand] is None for operand in proto.input):
             return {}
-        node = ModelNode(proto, name, self.opset, operands, lambda tensor: array_of(tensor, self.folder))
+        node = ModelNode(
+            proto, name, self.opset, operands, lambda tensor: array_of(tensor, self.folder), used
+        )
         importer.begin(node)
         returned = ONNX_OPS[proto.op_type](importer, node)
         values = [returned] if isinstance(returned, Value) else list(returned)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from dnncc.errors import Culprit, InvalidGraphError, ModelError, UnsupportedError
@@ -12,7 +12,7 @@ from dnncc.ir.types import Array
 _Int = int
 _Float = float
 # onnx.AttributeProto.AttributeType, and the field that holds it.
-_FIELDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7}
+_FIELDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7, "strings": 8}
 
 
 class ModelNode:
@@ -24,6 +24,7 @@ class ModelNode:
         opset: the version of the default domain.
         operands: the values of its inputs; None where one is left out.
         tensor_array: turns a ``TensorProto`` into an array.
+        used: the names in the model that something reads.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class ModelNode:
         opset: _Int,
         operands: Sequence[Value | None],
         tensor_array: Callable[[Any], Array],
+        used: Container[str] = (),
     ) -> None:
         self.op_type: str = proto.op_type
         self.name = name
@@ -40,6 +42,7 @@ class ModelNode:
         self._operands = list(operands)
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
         self._outputs = len(proto.output)
+        self._used = [name in used for name in proto.output]
         self._tensor_array = tensor_array
         self._seen_operands: set[_Int] = set()
         self._seen_attributes: set[str] = set()
@@ -55,6 +58,9 @@ class ModelNode:
     @property
     def n_outputs(self) -> _Int:
         return self._outputs
+
+    def is_used(self, output: _Int) -> bool:
+        return output < len(self._used) and self._used[output]
 
     def optional(self, index: _Int) -> Value | None:
         self._seen_operands.add(index)
@@ -102,6 +108,10 @@ class ModelNode:
     def string(self, name: str, default: str | None = None) -> str:
         found = self._attribute(name, "s", default)
         return found if isinstance(found, str) else bytes(found).decode("utf-8", "replace")
+
+    def strings(self, name: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
+        found = self._attribute(name, "strings", default)
+        return tuple(f if isinstance(f, str) else bytes(f).decode("utf-8", "replace") for f in found)
 
     def tensor(self, name: str) -> Array:
         try:

@@ -73,6 +73,8 @@ class OnnxNode(Protocol):
 
     def string(self, name: str, default: str | None = None) -> str: ...
 
+    def strings(self, name: str, default: Sequence[str] | None = None) -> tuple[str, ...]: ...
+
     def tensor(self, name: str) -> Array: ...
 
     def has(self, attribute: str) -> bool: ...
@@ -86,6 +88,10 @@ class OnnxNode(Protocol):
 
     @property
     def n_outputs(self) -> _Int: ...
+
+    def is_used(self, output: _Int) -> bool:
+        """Whether anything reads an output; what nothing reads need not be made."""
+        ...
 
     def axis(self, value: _Int, rank: _Int) -> _Int:
         """An axis counted from the front; negative ones count from the end. Invalid outside [-rank, rank)."""

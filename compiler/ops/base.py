@@ -45,6 +45,9 @@ class Op:
     tables: ClassVar[tuple[int, ...]] = ()
     """Constant operands that are read as a whole, wherever an element needs it: they neither broadcast nor move."""
 
+    observed: ClassVar[bool] = False
+    """Calibration keeps the range of the first result itself, not only that of what it is moved into."""
+
     divides: ClassVar[bool] = False
     """Needs a division at run time, which an integer graph must not have."""
 

@@ -64,19 +64,25 @@ class Interpolate(Op):
         return Ranges(Interval.of(int(ends.min()), int(ends.max())))
 
     def te(self, *inputs: Any) -> Any:
-        from dnncc.targets.lowering.api import const, te
+        from dnncc.targets.lowering.api import te
 
         x, table = inputs
-        shift = LOW_BITS + self.fraction
-
-        def c(value: int) -> Any:
-            return const(value, "int32")
 
         def element(*i: Any) -> Any:
-            u = x[i].astype("int32") + c(32768)
-            h, low = u >> c(LOW_BITS), u & c((1 << LOW_BITS) - 1)
-            a, b = table[h].astype("int32"), table[h + c(1)].astype("int32")
-            y = a * c(1 << LOW_BITS) + (b - a) * low + c(1 << (shift - 1))
-            return (y >> c(shift)).astype(self.dtype.numpy.name)
+            return interpolation(table, x[i].astype("int32"), self.fraction).astype(self.dtype.numpy.name)
 
         return te.compute(x.shape, element, name="interpolate")
+
+
+def interpolation(table: Any, x: Any, fraction: int) -> Any:
+    """The operator on an i32 expression within 16 bits, as an i32 expression."""
+    from dnncc.targets.lowering.api import const
+
+    def c(value: int) -> Any:
+        return const(value, "int32")
+
+    shift = LOW_BITS + fraction
+    u = x + c(32768)
+    h, low = u >> c(LOW_BITS), u & c((1 << LOW_BITS) - 1)
+    a, b = table[h].astype("int32"), table[h + c(1)].astype("int32")
+    return (a * c(1 << LOW_BITS) + (b - a) * low + c(1 << (shift - 1))) >> c(shift)

@@ -70,6 +70,7 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
         v for v in (*graph.inputs, *(v for n in graph.nodes for v in n.outputs)) if v.type.dtype.is_float
     ]
     histograms = {plan.chain(v).end: Histogram() for v in values} | {v: Histogram() for v in inputs_of_floats}
+    histograms |= {n.outputs[0]: Histogram() for n in graph.nodes if n.op.observed}
     sums: dict[Value, Array] = {}
     count = sample_count(samples)
     corrected = min(count, CORRECTION_SAMPLES)

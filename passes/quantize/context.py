@@ -97,6 +97,10 @@ class QuantizeContext:
         """The largest magnitude of the end of ``value``'s chain on the calibration samples."""
         return self._statistics.histogram(self.plan.chain(value).end).largest
 
+    def observed(self, value: Value) -> float:
+        """The largest magnitude of ``value`` itself, the first result of an operator that is ``observed``."""
+        return self._statistics.histogram(value).largest
+
     def _decide(self, value: Value) -> Grid:
         if value in self.graph.inputs:
             affine = self.options.zero_point and folds_zero_point(self.plan, value)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from dnncc.ir import Array
-from dnncc.ops.activations import (
+from dnncc.ops.activation_functions import (
     Elu,
     Gelu,
     HardSigmoid,
