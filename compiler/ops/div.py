@@ -11,6 +11,7 @@ from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType
 from dnncc.ops.elementwise import NUMBERS, Binary
 from dnncc.ops.mul import Mul
+from dnncc.ops.sign import negated
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -43,12 +44,10 @@ class Div(Binary):
             return a / b
         zero = const(0, dtype)
         if dtype.startswith("u"):
-            return tirx.Select(b == zero, zero, tirx.truncdiv(a, b))
-        # The quotient by -1 is a negation, which C leaves undefined for the smallest number: 0 - a modulo 2^bits.
-        wide = "uint64" if dtype == "int64" else "uint32"
-        negated = (const(0, wide) - a.astype(wide)).astype(dtype)
-        safe = tirx.Select(b == const(-1, dtype), negated, tirx.truncdiv(a, b))
-        return tirx.Select(b == zero, zero, safe)
+            return tirx.if_then_else(b == zero, zero, tirx.truncdiv(a, b))
+        # The quotient by -1 is a negation, which C leaves undefined for the smallest number.
+        safe = tirx.if_then_else(b == const(-1, dtype), negated(a), tirx.truncdiv(a, b))
+        return tirx.if_then_else(b == zero, zero, safe)
 
     def never_negative(self, operands: Sequence[bool]) -> bool:
         return all(operands)

@@ -156,13 +156,25 @@ class Arithmetic(Binary):
         dtype = str(a.dtype)
         if not self.wraps or dtype == "float32":
             return super().te(a, b)
-        shape, wide = broadcast_shape(shape_of(a), shape_of(b)), modular(dtype)
+        shape, wide = broadcast_shape(shape_of(a), shape_of(b)), wider(dtype, self.name == "sub")
 
         def result(*i: Any) -> Any:
             x, y = element(a, i, shape), element(b, i, shape)
             return self.expr(x.astype(wide), y.astype(wide)).astype(dtype)
 
         return te.compute(shape, result, name=self.name)
+
+
+def wider(dtype: str, signed: bool) -> str:
+    """A type that holds the sums and products of two integers, so that nothing overflows before it is taken modulo
+    2^bits; of 64 bits there is none, and unsigned ones wrap in C.
+
+    Args:
+        signed: results may be negative although the operands are not.
+    """
+    bits = int(dtype.rpartition("int")[2])
+    kind = "int" if bits < 64 and (signed or dtype.startswith("int")) else "uint"
+    return f"{kind}{32 if bits == 8 else 64}"
 
 
 def modular(dtype: str) -> str:

@@ -112,7 +112,7 @@ def import_pow(g: Importer, node: OnnxNode) -> Value:
         raise node.invalid(f"a power of {x.type}")
     floats = [v if v.type.dtype is DType.F32 else g.emit(Cast(DType.F32), [v]) for v in (x, y)]
     z = g.emit(Pow(), floats)
-    return z if dtype is DType.F32 else g.emit(Cast(dtype), [z])
+    return z if dtype is DType.F32 else g.emit(Cast(dtype, True), [z])
 
 
 def _power(g: Importer, x: Value, exponent: float) -> Value:

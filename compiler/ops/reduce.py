@@ -15,7 +15,7 @@ from dnncc.ops.add import Add
 from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.cast import Cast
 from dnncc.ops.div import Div
-from dnncc.ops.elementwise import NUMBERS, modular
+from dnncc.ops.elementwise import NUMBERS, modular, wider
 from dnncc.ops.functions import Exp, Log, Sqrt
 from dnncc.ops.mul import Mul
 from dnncc.ops.ranges import Interval, Ranges
@@ -112,7 +112,7 @@ class ReduceSum(Reduction):
     def combine(self, x: Any, over: Sequence[Any], dtype: str) -> Any:
         from dnncc.targets.lowering.api import te
 
-        wide = dtype if dtype == "float32" else modular(dtype) if self.wraps else "int32"
+        wide = dtype if dtype == "float32" else wider(dtype, False) if self.wraps else "int32"
         return te.sum(x.astype(wide), axis=over)
 
     def finish(self, total: Any, dtype: str) -> Any:

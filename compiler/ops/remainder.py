@@ -36,26 +36,32 @@ class Mod(Binary):
             return [np.asarray(np.where(b == 0, 0, function(a, b)), a.dtype)]
 
     def expr(self, a: Any, b: Any) -> Any:
-        from dnncc.targets.lowering.api import const, tirx
+        from dnncc.targets.lowering.api import const, libm, tirx
 
         dtype = str(b.ty.dtype)
         zero = const(0, dtype)
         if dtype == "float32":
-            rest = tirx.fmod(a, b)
+            rest = libm("fmod", a, b)
             if self.truncated:
                 return rest
             # A remainder of zero has the divisor's sign, too.
             signed = tirx.Select(b < zero, const(-0.0, dtype), zero)
-            other = tirx.Select((rest < zero) != (b < zero), rest + b, rest)
+            other = tirx.Select(_opposite(rest, b, zero), rest + b, rest)
             return tirx.Select(rest == zero, signed, other)
         rest = tirx.truncmod(a, b)
         if dtype.startswith("u"):
-            return tirx.Select(b == zero, zero, rest)
+            return tirx.if_then_else(b == zero, zero, rest)
         if not self.truncated:
-            differs = tirx.all(rest != zero, (rest < zero) != (b < zero))
-            rest = tirx.Select(differs, rest + b, rest)
+            rest = tirx.Select(_opposite(rest, b, zero), rest + b, rest)
         # What remains of a division by -1 is 0; C leaves it undefined for the smallest number.
-        return tirx.Select(tirx.any(b == zero, b == const(-1, dtype)), zero, rest)
+        return tirx.if_then_else(tirx.any(b == zero, b == const(-1, dtype)), zero, rest)
+
+
+def _opposite(a: Any, b: Any, zero: Any) -> Any:
+    """Whether one is negative and the other positive."""
+    from dnncc.targets.lowering.api import tirx
+
+    return tirx.any(tirx.all(a < zero, b > zero), tirx.all(a > zero, b < zero))
 
 
 @onnx_op("Mod")

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType
-from dnncc.ops.elementwise import INTEGERS, NUMBERS, Unary, modular
+from dnncc.ops.elementwise import INTEGERS, NUMBERS, Unary
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
     from dnncc.passes.quantize.context import QuantizeContext
 
 
-def _negated(x: Any) -> Any:
-    """``-x`` of an integer, modulo 2^bits."""
-    from dnncc.targets.lowering.api import const
+def negated(x: Any) -> Any:
+    """``-x`` of a signed integer; the smallest one, whose negation C leaves undefined, stays what it is."""
+    from dnncc.targets.lowering.api import const, tirx
 
     dtype = str(x.ty.dtype)
-    wide = modular(dtype)
-    return (const(0, wide) - x.astype(wide)).astype(dtype)
+    return tirx.Select(x == tirx.min_value(dtype), x, const(0, dtype) - x)
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Abs(Unary):
         dtype = str(x.ty.dtype)
         if dtype.startswith("u"):
             return x
-        return tirx.abs(x) if dtype == "float32" else tirx.Select(x < const(0, dtype), _negated(x), x)
+        return tirx.abs(x) if dtype == "float32" else tirx.Select(x < const(0, dtype), negated(x), x)
 
     def never_negative(self, operands: Sequence[bool]) -> bool:
         return True
@@ -67,7 +66,7 @@ class Neg(Unary):
         from dnncc.targets.lowering.api import f32
 
         # Not 0 - x, which is 0 for 0 where -x is -0.
-        return x * f32(-1.0) if str(x.ty.dtype) == "float32" else _negated(x)
+        return x * f32(-1.0) if str(x.ty.dtype) == "float32" else negated(x)
 
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
         from dnncc.passes.quantize.forms import integer_affine

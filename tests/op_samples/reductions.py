@@ -43,7 +43,7 @@ def reductions() -> Iterator[Case]:
 
 
 def indices() -> Iterator[Case]:
-    for shape in SHAPES:
+    for shape in SHAPES[:3]:
         for axis in range(len(shape)):
             for largest in (True, False):
                 for last in (True, False):
@@ -51,13 +51,15 @@ def indices() -> Iterator[Case]:
                     yield Case(ArgExtreme(axis, largest, last), [integers("int8", *shape) // 64])
             yield Case(Hardmax(axis), [np.rint(floats(*shape))])
             yield Case(Hardmax(axis), [integers("uint8", *shape) // 100])
+    yield Case(ArgExtreme(1), [np.rint(floats(2, 3, 4, 5))])
+    yield Case(Hardmax(2), [np.rint(floats(2, 3, 4, 5))])
     for dtype in EVERY_TYPE:
         yield Case(ArgExtreme(1), [integers(dtype, 3, 7)])
 
 
 def running() -> Iterator[Case]:
-    for shape in SHAPES:
-        for axis in range(len(shape)):
+    for shape in SHAPES[:4]:
+        for axis in range(0, len(shape), 2):
             for exclusive in (True, False):
                 for reverse in (True, False):
                     yield Case(CumSum(axis, exclusive, reverse), [floats(*shape)])
@@ -76,7 +78,7 @@ def normalizations() -> Iterator[Case]:
                 yield Case(Normalize(axes, 1e-3, centered), [floats(*shape) + np.float32(0.5)])
         for axis in range(rank):
             yield Case(LogSoftmax(axis), [floats(*shape)])
-            for size in (1, 2, 3, 5):
+            for size in (2, 5):
                 yield Case(Lrn(axis, size, 0.3, 0.75, 1.5), [floats(*shape)])
     yield Case(Normalize((1,), 0.0, False), [np.array([[0, 0, 0], [1, 2, 3]], np.float32)])
     yield Case(LogSoftmax(0), [np.array([0, 100, -100, 99.5, -1e30], np.float32)])
