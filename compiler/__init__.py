@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from dnncc.passes.base import Pass
     from dnncc.passes.pipeline import Pipeline
     from dnncc.plan import Plan, make_plan
-    from dnncc.scheduling import BufferSchedule, OrderSchedule, schedule_buffers, schedule_graph
+    from dnncc.scheduling import (
+        BufferSchedule,
+        OrderSchedule,
+        RecomputeSchedule,
+        recompute_graph,
+        schedule_buffers,
+        schedule_graph,
+    )
     from dnncc.targets.boards import Board, load_board
     from dnncc.validation import Validation, validate
 
@@ -52,6 +59,7 @@ __all__ = [
     "Pipeline",
     "Plan",
     "Quantization",
+    "RecomputeSchedule",
     "TensorType",
     "Validation",
     "Value",
@@ -64,6 +72,7 @@ __all__ = [
     "load_board",
     "load_samples",
     "make_plan",
+    "recompute_graph",
     "run",
     "schedule_buffers",
     "schedule_graph",
@@ -88,7 +97,14 @@ _MODULES = {
     "dnncc.passes.base": ("Pass",),
     "dnncc.passes.pipeline": ("Pipeline",),
     "dnncc.plan": ("Plan", "make_plan"),
-    "dnncc.scheduling": ("BufferSchedule", "OrderSchedule", "schedule_buffers", "schedule_graph"),
+    "dnncc.scheduling": (
+        "BufferSchedule",
+        "OrderSchedule",
+        "RecomputeSchedule",
+        "recompute_graph",
+        "schedule_buffers",
+        "schedule_graph",
+    ),
     "dnncc.targets.boards": ("Board", "load_board"),
     "dnncc.validation": ("Validation", "validate"),
 }

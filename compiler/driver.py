@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,7 @@ class Options:
         optimize: "ram" takes kernels with less scratch memory and searches longer for a small arena; "time" and
             "balanced" take the fastest kernels (placing tensors over each other costs no time).
         dims: values of symbolic dimensions.
+        inputs, outputs: values or nodes between which the model is cut; none: the whole model.
         io: "int8", or "float32" for a network that converts at its border.
         weight_bits, activation_bits: of the quantized network, stored in 8.
         passes: the pass pipeline instead of the default one.
@@ -45,6 +45,8 @@ class Options:
     name: str = "net"
     optimize: str = "balanced"
     dims: Mapping[str, int] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     io: str = "int8"
     weight_bits: int = 8
     activation_bits: int = 8
@@ -115,6 +117,7 @@ SELFTEST_SAMPLES = 4
 
 def compile_model(
     model: Any,
+    example_inputs: Sequence[Any] | None = None,
     *,
     target: str,
     calibrate: str | Path | Mapping[str, Array] | None = None,
@@ -125,7 +128,8 @@ def compile_model(
     """Compile a model for a target.
 
     Args:
-        model: an ONNX file, an ``onnx.ModelProto``, or a float ``Graph``.
+        model: an ONNX file, a PyTorch module, a float ``Graph``, ...: see ``dnncc.load``.
+        example_inputs: the arguments that a PyTorch module is exported with; their shapes become the network's.
         target: a board's name or alias.
         calibrate: samples that quantization learns its scales from, see ``dnncc.calibration``. Without them made up
             noise is used, and a warning says so.
@@ -137,6 +141,7 @@ def compile_model(
         ModelError, UsageError, DoesNotFitError: with every culprit; nothing has been written then.
     """
     from dnncc.artifact import check_writable, write_artifact
+    from dnncc.loading import load_hashed
     from dnncc.targets.boards import load_board
 
     start = time.perf_counter()
@@ -146,7 +151,9 @@ def compile_model(
     if output is not None:
         check_writable(Path(output))
     say("reading the model")
-    graph, model_hash = _load(model, chosen)
+    graph, model_hash = load_hashed(
+        model, chosen.dims, example_inputs=example_inputs, inputs=chosen.inputs, outputs=chosen.outputs
+    )
     warnings = _warn_float(chosen, board)
     samples, calibrated = _samples(graph, calibrate, chosen, warnings)
     say("simplifying and quantizing")
@@ -213,20 +220,6 @@ def _options(target: str, given: Mapping[str, Any]) -> Options:
 def _taken(name: str) -> bool:
     """Whether C or its headers use the name, or dnncc.h the macros with this prefix."""
     return name in _C_KEYWORDS | _C_TAKEN or name.lower() == "dnncc"
-
-
-def _load(model: Any, options: Options) -> tuple[Graph, str]:
-    if isinstance(model, Graph):
-        return model.clone(), hashlib.sha256(str(model).encode()).hexdigest()
-    from dnncc.frontends.onnx import load_onnx
-
-    graph = load_onnx(model, options.dims)
-    data = (
-        Path(model).read_bytes()
-        if isinstance(model, str | Path)
-        else model.SerializeToString(deterministic=True)
-    )
-    return graph, hashlib.sha256(data).hexdigest()
 
 
 def _warn_float(options: Options, board: Board) -> list[str]:

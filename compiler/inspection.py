@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,14 +79,23 @@ class Inspection:
 
 
 def inspect(
-    model: Any, *, target: str | None = None, dims: Mapping[str, int] | None = None, dtype: str = "int8"
+    model: Any,
+    example_inputs: Sequence[Any] | None = None,
+    *,
+    target: str | None = None,
+    dims: Mapping[str, int] | None = None,
+    dtype: str = "int8",
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
 ) -> Inspection:
     """Estimate what a model needs; nothing is calibrated, compiled or written.
 
     Args:
         model: see ``dnncc.load``.
         target: a board's name, to compare with what it has.
+        example_inputs: what a PyTorch module is exported with.
         dims: values of symbolic dimensions.
+        inputs, outputs: values or nodes between which the model is cut.
         dtype: "int8" or "float32".
 
     Raises:
@@ -99,14 +108,14 @@ def inspect(
         )
     board = load_board(target) if target is not None else None
     try:
-        graph = load(model, dims)
+        graph = load(model, dims, example_inputs=example_inputs, inputs=inputs, outputs=outputs)
     except UnsupportedError as refused:
         return Inspection(_name(model), dtype, board, refused.culprits or (Culprit(_name(model)),), refused)
     from dnncc.passes.pipeline import Pipeline
 
-    inputs = {v.name: v.type for v in graph.inputs}
-    outputs = {v.name: v.type for v in graph.outputs}
-    quantized = any(t.dtype.is_integer for t in inputs.values())
+    given = {v.name: v.type for v in graph.inputs}
+    returned = {v.name: v.type for v in graph.outputs}
+    quantized = any(t.quantization is not None for t in given.values())
     Pipeline.parse("simplify").run(graph)
     error = _unsupported(graph, to_be_quantized=dtype == "int8" and not quantized)
     Pipeline.parse(PIPELINE).run(graph)
@@ -121,8 +130,8 @@ def inspect(
         board=board,
         unsupported=() if error is None else error.culprits,
         error=error,
-        inputs=inputs,
-        outputs=outputs,
+        inputs=given,
+        outputs=returned,
         macs=graph.macs(),
         parameters=sum(c.type.size for c in constants),
         weights_bytes=sum(c.type.size * (element.bytes if c.type.rank > 1 else 4) for c in constants),

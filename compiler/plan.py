@@ -67,13 +67,23 @@ def root(value: Value, producers: Mapping[Value, Node]) -> Value:
     return value
 
 
-def make_plan(
-    graph: Graph,
-    needs: Mapping[Node, KernelNeeds],
-    effort: float = place.DEFAULT_EFFORT,
-    progress: Progress | None = None,
-) -> Plan:
-    """Order the graph's nodes (in place) and place its values.
+@dataclass(frozen=True)
+class StatedGraph:
+    """A graph as the optimizers see it.
+
+    Attributes:
+        problem: operator i is ``steps[i]``.
+        steps: the nodes that run, in the graph's order (views are no steps).
+        index: of every value that is no constant the tensor.
+    """
+
+    problem: OrderProblem
+    steps: tuple[Node, ...]
+    index: Mapping[Value, int]
+
+
+def state(graph: Graph, needs: Mapping[Node, KernelNeeds]) -> StatedGraph:
+    """The planner's problem of a graph whose order is the given one.
 
     The graph's inputs and outputs belong to the caller and take no arena. Every output must be written by a step, and
     no two outputs may share bytes.
@@ -101,6 +111,19 @@ def make_plan(
         )
     views = [index[v] for v in graph.outputs if not isinstance(v, Const)]
     problem = OrderProblem(tuple(tensors), tuple(operators), tuple(views))
+    return StatedGraph(problem, tuple(steps), index)
+
+
+def make_plan(
+    graph: Graph,
+    needs: Mapping[Node, KernelNeeds],
+    effort: float = place.DEFAULT_EFFORT,
+    progress: Progress | None = None,
+) -> Plan:
+    """Order the graph's nodes (in place) and place its values. `state` says what the graph must be like."""
+    producers = graph.producers()
+    stated = state(graph, needs)
+    problem, steps, index = stated.problem, stated.steps, stated.index
     found = order.solve(problem, progress=progress)
     ordered = [steps[i] for i in found.order]
     graph.nodes = _reordered(graph, ordered)
@@ -108,7 +131,7 @@ def make_plan(
     placed = place.solve(placement, effort, progress=progress)
     at = {b.id: offset for b, offset in zip(placement.buffers, placed.offsets, strict=True)}
     buffers = {b.id: b for b in placement.buffers}
-    bases = {v: index[root(v, producers)] for v in values}
+    bases = {v: index[root(v, producers)] for v in index}
     use = order.loads(problem, found.order) or [0]
     # A placement's bound holds for its order only; where there is no other order, it holds for all.
     bound = min(
@@ -117,7 +140,7 @@ def make_plan(
     return Plan(
         steps=tuple(ordered),
         offsets={v: at[b] for v, b in bases.items() if b in at},
-        scratch=tuple(at.get(len(tensors) + i) for i in found.order),
+        scratch=tuple(at.get(len(problem.tensors) + i) for i in found.order),
         lifetimes={v: (buffers[b].lower, buffers[b].upper) for v, b in bases.items() if b in at},
         arena_bytes=placed.height,
         bound_bytes=bound,

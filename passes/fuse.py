@@ -31,10 +31,10 @@ class Fuse(Pass):
     name: ClassVar[str] = "fuse"
 
     def run(self, graph: Graph) -> None:
-        groups = _groups(graph)
+        grouped = groups(graph)
         nodes: list[Node] = []
         for node in graph.nodes:
-            group = groups.get(node)
+            group = grouped.get(node)
             if group is None:
                 nodes.append(node)
             elif node is group.nodes[-1]:
@@ -43,7 +43,7 @@ class Fuse(Pass):
 
 
 @dataclass(eq=False)
-class _Group:
+class Group:
     """Nodes in execution order. Each but the last gives its only output to one other: they form a tree."""
 
     nodes: list[Node]
@@ -55,20 +55,20 @@ class _Group:
         return self.anchor or self.nodes[-1]
 
 
-def _groups(graph: Graph) -> dict[Node, _Group]:
+def groups(graph: Graph) -> dict[Node, Group]:
     """The group of every node that is neither a view nor fused already."""
     position = {node: i for i, node in enumerate(graph.nodes)}
     producers, users, outputs = graph.producers(), graph.uses(), set(graph.outputs)
-    groups: dict[Node, _Group] = {}
+    found: dict[Node, Group] = {}
 
-    def feeders(node: Node) -> list[_Group]:
+    def feeders(node: Node) -> list[Group]:
         """The groups whose result only ``node`` reads, so that it may join them; the latest first."""
-        found: dict[_Group, None] = {}
+        joining: dict[Group, None] = {}
         for value in node.inputs:
             producer = producers.get(value)
             if producer is None or producer.op.is_loops() or node.op.is_loops():
                 continue
-            if producer in groups and value not in outputs and all(user is node for user in users[value]):
+            if producer in found and value not in outputs and all(user is node for user in users[value]):
                 if node.op.elementwise:
                     # A smaller operand would be computed again for each element that it broadcasts to.
                     joins = len(producer.outputs) == 1 and value.type.shape == node.output.type.shape
@@ -76,13 +76,13 @@ def _groups(graph: Graph) -> dict[Node, _Group]:
                     prologue = producer.op.name in _PROLOGUES and value is node.inputs[0]
                     joins = prologue and node.op.name in (*_WINDOWED, *_PROLOGUES)
                 if joins:
-                    found[groups[producer]] = None
-        return sorted(found, key=lambda group: position[group.main], reverse=True)
+                    joining[found[producer]] = None
+        return sorted(joining, key=lambda group: position[group.main], reverse=True)
 
     for node in graph.nodes:
         if node.op.is_view or isinstance(node.op, Fused):
             continue
-        group = _Group([node], None if node.op.elementwise else node)
+        group = Group([node], None if node.op.elementwise else node)
         for feeder in feeders(node):
             if node.op.elementwise and group.anchor is not None and feeder.anchor is not None:
                 group.nodes += _cut(feeder, feeder.anchor, producers, users)
@@ -90,12 +90,12 @@ def _groups(graph: Graph) -> dict[Node, _Group]:
             group.nodes += feeder.nodes
             group.anchor = group.anchor or feeder.anchor
         group.nodes.sort(key=position.__getitem__)
-        groups.update(dict.fromkeys(group.nodes, group))
-    return groups
+        found.update(dict.fromkeys(group.nodes, group))
+    return found
 
 
 def _cut(
-    group: _Group, anchor: Node, producers: dict[Value, Node], users: dict[Value, list[Node]]
+    group: Group, anchor: Node, producers: dict[Value, Node], users: dict[Value, list[Node]]
 ) -> list[Node]:
     """Let ``group`` end with its smallest value, which is to be stored, and return the nodes behind it."""
     path = [anchor]
@@ -111,7 +111,7 @@ def _cut(
     return behind
 
 
-def _fused(group: _Group) -> Node:
+def _fused(group: Group) -> Node:
     """The node that stands for the group; it defines the very values that the last node defined."""
     body = Graph(group.main.name)
     copies: dict[Value, Value] = {}

@@ -80,7 +80,8 @@ def stored_cases(kind: str) -> Iterator[Conformance]:
 
 
 def array(value: Any) -> Array:
-    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+    found = numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+    return found.astype(np.float32) if found.dtype.name == "bfloat16" else found
 
 
 def prepared(case: Conformance, run_time: int) -> tuple[onnx.ModelProto, dict[str, Array]]:

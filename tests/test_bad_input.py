@@ -75,7 +75,7 @@ def test_all_unsupported_operators_are_listed(tmp_path: Path) -> None:
         helper.make_node("LRN", ["x"], ["a"], name="norm/1", size=3),
         helper.make_node("Relu", ["a"], ["b"], name="fine"),
         helper.make_node("Frobnicate", ["b"], ["c"], name="frob", domain="com.example"),
-        helper.make_node("NonZero", ["c"], ["y"], name=""),
+        helper.make_node("Bernoulli", ["c"], ["y"], name=""),
     ]
     path = save(tmp_path, model(nodes, {"x": [1, 3, 4, 4]}, {}, ["y"]))
     error = refused(1, "E0101", path)
@@ -83,7 +83,7 @@ def test_all_unsupported_operators_are_listed(tmp_path: Path) -> None:
         ("norm/1", "LRN"),
         ("frob", "com.example.Frobnicate"),
     ]
-    assert error["nodes"][2]["op"] == "NonZero"
+    assert error["nodes"][2]["op"] == "Bernoulli"
     assert "dnncc list ops" in error["help"]
     found = dnncc("inspect", path, "--json")
     assert found.status == 1

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from commandline import dnncc, failure
 from dnncc.passes.planning import order
+from dnncc.passes.planning.recompute import solve as recompute
 
 BUFFERS = "id,lower,upper,size\na,0,3,10\nb,2,5,20\nc,4,6,10\n"
 DIAMOND: dict[str, Any] = {
@@ -82,6 +83,97 @@ def test_graph_without_an_order_takes_the_first_valid_one(tmp_path: Path) -> Non
     document = dnncc("schedule", "--graph", write(tmp_path / "g.json", chain), "--json").document
     assert document["order"] == ["a", "b", "c"]
     assert document["peak"] == 7
+
+
+TRAINING: dict[str, Any] = {
+    "nodes": [[f"f{i}", 100, 10] for i in range(6)] + [[f"b{i}", 100, 20] for i in reversed(range(6))],
+    "edges": [
+        *([f"f{i}", f"f{i + 1}"] for i in range(5)),
+        *([f"f{i}", f"b{i}"] for i in range(6)),
+        *([f"b{i + 1}", f"b{i}"] for i in range(5)),
+    ],
+}
+"""Six layers forwards and backwards: 700 bytes at the turn, in every order."""
+
+
+def replay(graph: dict[str, Any], sequence: list[Any]) -> tuple[int, int]:
+    """(peak, duration) of a sequence: an output stays up to the last reader before its next copy."""
+    size = {name: bytes for name, bytes, _ in graph["nodes"]}
+    reads = {name: [u for u, v in graph["edges"] if v == name] for name in size}
+    load = [size[name] for name in sequence]
+    for copy, name in enumerate(sequence):
+        following = [i for i in range(copy + 1, len(sequence)) if sequence[i] == name] or [len(sequence)]
+        uses = [
+            i for i in range(copy + 1, following[0] + 1) if i < len(sequence) and name in reads[sequence[i]]
+        ]
+        for step in range(copy + 1, max(uses, default=copy) + 1):
+            load[step] += size[name]
+    for at, name in enumerate(sequence):
+        assert all(u in sequence[:at] for u in reads[name])
+    duration = {name: work for name, _, work in graph["nodes"]}
+    return max(load), sum(duration[name] for name in sequence)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize(("budget", "bytes"), [("0.7", 490), ("500", 500), ("1.0", 700), ("499.9", 499)])
+def test_recompute(budget: str, bytes: int, fixed: bool, tmp_path: Path) -> None:
+    path = write(tmp_path / "g.json", TRAINING)
+    words = ["schedule", "--graph", path, "--budget", budget, *(["--fixed-order"] if fixed else [])]
+    found = dnncc(*words, "--json", "--time-limit", "20", "--threads", "2")
+    assert (found.status, found.err) == (0, "")
+    document = found.document
+    assert {"sequence", "peak", "budget", "duration", "tdi_percent", "bound_percent", "status"} <= set(
+        document
+    )
+    assert document["budget"] == bytes
+    assert document["given_peak"] == 700
+    assert document["fixed_order"] is fixed
+    assert (document["peak"], document["duration"]) == replay(TRAINING, document["sequence"])
+    assert document["peak"] <= bytes
+    assert document["tdi_percent"] == pytest.approx(100 * (document["duration"] / 180 - 1))
+    assert document["status"] == "optimal"
+    assert document["bound_percent"] == document["tdi_percent"]
+    assert (document["tdi_percent"] == 0) == (budget == "1.0")
+    assert 0 <= document["seconds"] < 60
+    if fixed:
+        assert list(dict.fromkeys(document["sequence"])) == [name for name, _, _ in TRAINING["nodes"]]
+    shown = dnncc(*words)
+    assert shown.status == 0
+    assert f"of {bytes} bytes, given order 700" in shown.out
+    assert shown.out.count("execution 2") >= (budget != "1.0")
+
+
+def test_a_budget_below_the_bound_names_the_bound_the_node_and_a_way_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "g.json", TRAINING)
+    error = failure(3, "E0302", "schedule", "--graph", path, "--budget", "299")
+    assert "at least 300" in error["message"]
+    assert "node b4" in error["message"]
+    assert [node["name"] for node in error["nodes"]] == ["node b4", "node f4", "node b5"]
+    assert "in parts" in error["help"]
+    document = dnncc("schedule", "--graph", path, "--budget", "299", "--json").document
+    assert (document["status"], document["peak_bound"], document["bound_percent"]) == (
+        "infeasible",
+        300,
+        None,
+    )
+    assert (document["peak"], document["duration"]) == replay(TRAINING, document["sequence"])
+
+
+@pytest.mark.parametrize("words", [(), ("--fixed-order",)])
+def test_a_budget_that_nothing_meets_though_every_operator_fits(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Whichever half comes second is made from 9 bytes while 5 of the first half wait."""
+    graph = {
+        "nodes": [["in1", 9, 1], ["half1", 5, 1], ["in2", 9, 1], ["half2", 5, 1], ["out", 1, 1]],
+        "edges": [["in1", "half1"], ["in2", "half2"], ["half1", "out"], ["half2", "out"]],
+    }
+    path = write(tmp_path / "g.json", graph)
+    error = failure(3, "E0302", "schedule", "--graph", path, "--budget", "18", *words)
+    assert "it is proven that no sequence keeps within 18 bytes" in error["message"]
+    document = dnncc("schedule", "--graph", path, "--budget", "18", *words, "--json").document
+    assert (document["status"], document["peak"], document["peak_bound"]) == ("infeasible", 19, 14)
+    assert dnncc("schedule", "--graph", path, "--budget", "19", *words).status == 0
 
 
 @pytest.mark.parametrize(
@@ -182,6 +274,13 @@ def test_a_cycle_is_shown_in_reading_order(tmp_path: Path) -> None:
         (["--buffers", "b.csv", "--capacity", "-3"], "no number of bytes"),
         (["--buffers", "b.csv", "--capacity", "big"], "no number of bytes"),
         (["--graph", "g.json", "--time-limit", "0"], "no positive number"),
+        (["--graph", "g.json", "--fixed-order"], "needs --budget"),
+        (["--buffers", "b.csv", "--fixed-order", "--budget", "2"], "--budget: goes with --graph"),
+        (["--graph", "g.json", "--budget", "0"], "no positive number"),
+        (["--graph", "g.json", "--budget", "-1"], "no positive number"),
+        (["--graph", "g.json", "--budget", "nan"], "no positive number"),
+        (["--graph", "g.json", "--budget", "inf"], "no positive number"),
+        (["--graph", "g.json", "--budget", "half"], "no positive number"),
         (["--graph", "g.json", "--threads", "0"], "no positive number"),
         (["--buffers", "nowhere.csv"], "cannot be read"),
         (["--graph", "nowhere.json"], "cannot be read"),
@@ -243,3 +342,22 @@ def test_ctrl_c_keeps_the_best_answer(tmp_path: Path, ctrl_c: Callable[[ModuleTy
     assert sorted(document["order"]) == list(range(400))
     assert document["bound"] < document["peak"] <= document["given_peak"]
     assert document["status"] == "feasible"
+
+
+def test_ctrl_c_keeps_the_best_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ctrl_c(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recompute, "improve", ctrl_c)
+    graph = hard_graph()
+    path = write(tmp_path / "g.json", graph)
+    words = ["--budget", "0.9", "--fixed-order", "--time-limit", "100"]
+    found = dnncc("schedule", "--graph", path, *words, "--json")
+    assert found.status == 0
+    assert "best answer so far" in found.err
+    document = found.document
+    assert document["interrupted"] is True
+    assert document["status"] == "feasible"
+    assert 0 <= document["bound_percent"] < document["tdi_percent"]
+    assert (document["peak"], document["duration"]) == replay(graph, document["sequence"])
+    assert document["peak"] <= document["budget"]

@@ -12,8 +12,9 @@ from random import Random
 
 import pytest
 from dnncc.errors import InternalError
-from dnncc.passes.planning import lifetimes, order, place
+from dnncc.passes.planning import canonical, lifetimes, order, place
 from dnncc.passes.planning.check import check_place
+from dnncc.passes.planning.clock import Clock
 from dnncc.passes.planning.exact import solve_exactly
 from dnncc.passes.planning.firstfit import first_fit
 from dnncc.passes.planning.layout import Layout
@@ -111,11 +112,11 @@ def test_usual_networks_reach_the_bound_at_once(problem: OrderProblem) -> None:
     assert solution.height == solved.peak
 
 
-def test_constraint_solver_reaches_the_bound_where_first_fit_does_not() -> None:
+def test_tree_search_reaches_the_bound_where_first_fit_does_not() -> None:
     problem = inception(9)
     solved = order.solve(problem)
     solution = place.solve(lifetimes.place_problem(problem, solved.order))
-    assert solution.method == "cp-sat"
+    assert solution.method == "branch-and-bound"
     assert solution.height == solved.peak
 
 
@@ -144,6 +145,36 @@ def test_alignment_and_empty_buffers() -> None:
     assert (solution.height, solution.status) == (10, "optimal")
     assert [x % b.alignment for b, x in zip(buffers, solution.offsets, strict=True)] == [0, 0, 0, 0]
     assert place.solve(PlaceProblem(())).height == 0
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 7), st.integers(0, 2))
+@settings(max_examples=100)
+def test_canonical_search_alone_is_exact(rng: Random, count: int, spare: int) -> None:
+    problem = replace(random_place_problem(rng, count), overlaps=())
+    layout = Layout(problem)
+    assume(canonical.applies(layout))
+    best = least_height(problem)
+    order = list(range(len(layout.size)))
+    rng.shuffle(order)
+    search = canonical.Search(layout, best + spare, order)
+    while not search.over:
+        search.run(3, Clock())
+    if all(size % layout.step[0] == 0 for size in layout.size):
+        assert search.offsets is not None
+    if search.offsets is not None:
+        assert layout.height(search.offsets) <= best + spare
+        check_place(problem, placed(problem, layout.offsets(search.offsets)))
+    if best > layout.bound():
+        below = canonical.Search(layout, best - 1, order)
+        below.run(10_000, Clock())
+        assert below.offsets is None
+        assert below.over
+
+
+def placed(problem: PlaceProblem, offsets: tuple[int, ...]) -> PlaceSolution:
+    height = max((b.size + x for b, x in zip(problem.buffers, offsets, strict=True) if b.size), default=0)
+    pools = (0,) * len(offsets)
+    return PlaceSolution(offsets, height, height, "optimal", "", 0, 0, pools=pools, heights=(height,))
 
 
 def hard(count: int) -> PlaceProblem:
@@ -186,7 +217,7 @@ def test_interrupt_during_the_constraint_solver_keeps_the_best() -> None:
 
 
 def test_interrupt_at_the_last_improvement_is_reported() -> None:
-    problem = inception(9)
+    problem = mobilenet(10)
     placing = lifetimes.place_problem(problem, order.solve(problem).order)
     solution = place.solve(placing, progress=ctrl_c)
     assert (solution.method, solution.interrupted) == ("cp-sat", True)
@@ -323,3 +354,12 @@ def test_public_allocation_instances_have_sound_bounds(data_dir: Path, name: str
     problem = PlaceProblem(tuple(Buffer(r["id"], r["lower"], r["upper"], r["size"]) for r in rows))
     solution = place.solve(problem, effort=0)
     assert 0.94 * 2**20 <= solution.bound <= 2**20 <= solution.height <= 1.41 * 2**20
+
+
+@pytest.mark.parametrize("name", ["D", "E", "F"])
+def test_public_allocation_instances_are_placed(data_dir: Path, name: str) -> None:
+    """The others take longer; ``python -m benchmarks.memory`` places all."""
+    with (data_dir / "minimalloc" / f"{name}.1048576.csv").open(newline="") as file:
+        rows = [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    buffers = tuple(Buffer(r["id"], r["lower"], r["upper"], r["size"]) for r in rows)
+    assert place.solve(PlaceProblem(buffers, capacity=2**20)).fits

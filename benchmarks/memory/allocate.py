@@ -59,17 +59,20 @@ def run(options: Options, say: Say) -> Outcome:
         )
         records.append(_record(name, found.height, found.bound, found.fits, seconds.wall, seconds.cpu))
         bars.append(Bar(name, "placed in 1 MiB", f"{found.height}", f"{CAPACITY}", found.fits))
-        fast = seconds.wall <= MAX_SECONDS
-        bars.append(Bar(name, "seconds", f"{seconds.wall:.1f} s", f"{MAX_SECONDS:.0f} s", fast))
-    total = watch.total.wall
+        fast = seconds.cpu <= MAX_SECONDS
+        bars.append(Bar(name, "CPU seconds", f"{seconds.cpu:.1f} s", f"{MAX_SECONDS:.0f} s", fast))
+    total = watch.total.cpu
     if len(records) == len(NAMES):
-        bars.append(Bar("A-K", "seconds together", f"{total:.1f} s", f"{MAX_SUM:.0f} s", total <= MAX_SUM))
+        bars.append(
+            Bar("A-K", "CPU seconds together", f"{total:.1f} s", f"{MAX_SUM:.0f} s", total <= MAX_SUM)
+        )
     head = ("instance", "buffers", "capacity", "bound", "height", "method", "seconds", "CPU seconds")
     notes = (
         f"minimalloc: {_MINIMALLOC_SUM}.",
         f"CP-SAT: {_CP_SAT}.",
         f"TFLite-like: {_GREEDY}.",
-        f"Here: {watch.total.wall:.1f} s together ({watch.total.cpu:.1f} s of processor time).",
+        f"Here: {watch.total.wall:.1f} s together, {watch.total.cpu:.1f} s of processor time, which the bars count: "
+        "it does not grow when the machine has other work.",
     )
     table = Table("Static allocation: minimalloc's instances", head, tuple(rows), notes)
     return Outcome((table,), tuple(bars), tuple(records))

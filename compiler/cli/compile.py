@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnncc.cli.command import Command, Outcome
 from dnncc.cli.config import add_config
+from dnncc.cli.cuts import add_cuts
 from dnncc.cli.dims import add_dims
 from dnncc.cli.output import note
 from dnncc.cli.parser import Parser
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="an ONNX file")
+    parser.add_argument(
+        "model", metavar="MODEL", help="an ONNX file, or a program saved by torch.export (.pt2)"
+    )
     parser.add_argument(
         "--target",
         metavar="T",
@@ -46,6 +49,7 @@ def add_arguments(parser: Parser) -> None:
         "--activation-bits", values=(8, 4), default=8, help="bits of an activation inside the network"
     )
     add_dims(parser)
+    add_cuts(parser)
     parser.choice(
         "--io", values=("int8", "float32"), default="int8", help="type of the inputs and outputs in C"
     )
@@ -76,6 +80,8 @@ def run(arguments: Namespace) -> Outcome:
             name=arguments.name,
             optimize=arguments.optimize,
             dims=dict(arguments.dim),
+            inputs=arguments.inputs,
+            outputs=arguments.outputs,
             io=arguments.io,
             weight_bits=arguments.weight_bits,
             activation_bits=arguments.activation_bits,

@@ -6,6 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from dnncc.cli.command import Command, Outcome
+from dnncc.cli.cuts import add_cuts
 from dnncc.cli.dims import add_dims
 from dnncc.cli.output import shortened, table
 from dnncc.cli.parser import Parser
@@ -17,18 +18,28 @@ _PEAK = "live activations in the best order found, without kernels' scratch memo
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="an ONNX file")
+    parser.add_argument(
+        "model", metavar="MODEL", help="an ONNX file, or a program saved by torch.export (.pt2)"
+    )
     parser.add_argument("--target", metavar="T", help="compare with what this board has")
     parser.choice(
         "--dtype", values=("int8", "float32"), default="int8", help="what the network shall compute with"
     )
     add_dims(parser)
+    add_cuts(parser)
 
 
 def run(arguments: Namespace) -> Outcome:
     from dnncc.inspection import inspect
 
-    found = inspect(arguments.model, target=arguments.target, dims=dict(arguments.dim), dtype=arguments.dtype)
+    found = inspect(
+        arguments.model,
+        target=arguments.target,
+        dims=dict(arguments.dim),
+        dtype=arguments.dtype,
+        inputs=arguments.inputs,
+        outputs=arguments.outputs,
+    )
     return Outcome(_document(found), _text(arguments.model, found), found.error)
 
 

@@ -15,7 +15,7 @@ from dnncc.cli.parser import Parser
 from dnncc.errors import Culprit, UsageError
 
 if TYPE_CHECKING:
-    from dnncc.scheduling import BufferSchedule, OrderSchedule
+    from dnncc.scheduling import BufferSchedule, OrderSchedule, RecomputeSchedule
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--capacity", type=_bytes, metavar="N", help="bytes that the buffers may take")
     parser.add_argument(
         "--graph", type=Path, metavar="FILE.json", help="order operators for the least peak memory"
+    )
+    parser.add_argument(
+        "--budget",
+        type=_budget,
+        metavar="B",
+        help="run the graph within B, computing outputs again: up to 1 of the given order's peak, above 1 bytes",
+    )
+    parser.add_argument(
+        "--fixed-order", action="store_true", help="first executions keep the given order (with --budget)"
     )
     parser.add_argument("--time-limit", type=_seconds, metavar="S", help="seconds for the search")
     parser.add_argument(
@@ -85,6 +94,15 @@ def _buffers(arguments: Namespace) -> Outcome:
 
 
 def _graph(arguments: Namespace) -> Outcome:
+    # What is wanted of a graph is told apart here: one function for each.
+    if arguments.budget is not None:
+        return _recompute(arguments)
+    if arguments.fixed_order:
+        raise UsageError("--fixed-order needs --budget", help="the given order's peak needs no search")
+    return _order(arguments)
+
+
+def _order(arguments: Namespace) -> Outcome:
     from dnncc.scheduling import schedule_graph
 
     with _incumbent("bytes") as say:
@@ -93,6 +111,22 @@ def _graph(arguments: Namespace) -> Outcome:
         )
     _note_interruption(found.interrupted, found.status)
     return Outcome(_document(found), _order_text(found))
+
+
+def _recompute(arguments: Namespace) -> Outcome:
+    from dnncc.scheduling import recompute_graph
+
+    with _incumbent("added") as say:
+        found = recompute_graph(
+            arguments.graph,
+            arguments.budget,
+            fixed_order=arguments.fixed_order,
+            time_limit=arguments.time_limit,
+            threads=arguments.threads,
+            progress=say,
+        )
+    _note_interruption(found.interrupted, found.status)
+    return Outcome(_document(found), "" if found.failure else _recompute_text(found), found.failure)
 
 
 def _document(found: Any) -> dict[str, Any]:
@@ -115,12 +149,26 @@ def _order_text(found: OrderSchedule) -> str:
     return f"{table(['step', 'operator'], rows)}\n\n{summary}, in {found.seconds:.1f} s"
 
 
+def _recompute_text(found: RecomputeSchedule) -> str:
+    times: dict[object, int] = {}
+    rows = []
+    for step, name in enumerate(found.sequence):
+        times[name] = times.get(name, 0) + 1
+        rows.append([step, name, "" if times[name] == 1 else f"execution {times[name]}"])
+    least = f"at least {found.bound_percent or 0.0:.2f} % are needed"
+    proof = "optimal" if found.status == "optimal" else least
+    peak = f"peak {found.peak:,} of {found.budget:,} bytes, given order {found.given_peak:,}"
+    work = f"duration {found.duration:,}, {found.tdi_percent:.2f} % more than once each; {proof}"
+    rows_shown = table(["step", "operator", ""], rows)
+    return f"{rows_shown}\n\n{peak}\n{work}, in {found.seconds:.1f} s"
+
+
 def _proof(status: str, bound: int) -> str:
     return "optimal" if status == "optimal" else f"at least {bound:,} are needed"
 
 
 def _note_interruption(interrupted: bool, status: str) -> None:
-    if interrupted and status != "optimal":
+    if interrupted and status == "feasible":
         note("note: the search was cut short; this is the best answer so far")
 
 
@@ -150,6 +198,16 @@ def _bytes(text: str) -> int:
     return value
 
 
+def _budget(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive number: a fraction, or bytes above 1")
+    return value
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -173,6 +231,6 @@ def _threads(text: str) -> int:
 # A kind of source and what it needs is added here, and its options in `add_arguments`.
 _SOURCES = (
     _Source("--buffers", ("--capacity",), _buffers),
-    _Source("--graph", (), _graph),
+    _Source("--graph", ("--budget", "--fixed-order"), _graph),
 )
 COMMAND = Command("schedule", "the order, addresses and peak memory of plain instances", add_arguments, run)

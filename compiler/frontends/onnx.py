@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,12 @@ from dnncc.errors import (
     UnreadableModelError,
     UnsupportedError,
 )
+from dnncc.frontends.onnx_cut import cut
 from dnncc.frontends.onnx_dims import input_shapes
 from dnncc.frontends.onnx_importer import GraphImporter
 from dnncc.frontends.onnx_node import ModelNode
-from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS
-from dnncc.frontends.onnx_structure import execution_order, node_names, texts
+from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS, onnx_key
+from dnncc.frontends.onnx_structure import declared_shapes, execution_order, node_names, texts
 from dnncc.frontends.onnx_tensors import array_of
 from dnncc.ir.graph import Const, Graph, Value
 from dnncc.ir.types import TensorType
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OLDEST_OPSET = 7
-_DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 def supported_op_types() -> list[str]:
@@ -48,6 +48,8 @@ def load_onnx(
     source: str | os.PathLike[str] | ModelProto,
     dims: Mapping[str, int] | None = None,
     name: str | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
 ) -> Graph:
     """Read an ONNX model.
 
@@ -56,6 +58,7 @@ def load_onnx(
         dims: values of symbolic dimensions. The first dimension of an input, the batch, becomes 1 by itself;
             one that the model fixes stays, whatever it is.
         name: the graph's name; the file's stem, or the name in the model, by default.
+        inputs, outputs: where to cut the model, see ``dnncc.frontends.onnx_cut.cut``; none: it stays whole.
 
     Returns:
         The float graph, without nodes that nobody reads.
@@ -71,6 +74,7 @@ def load_onnx(
     else:
         model, folder, default = source, None, ""
     _check_texts(model)
+    model = cut(model, inputs, outputs)
     return _Model(model, folder).build(dims or {}, name or default or model.graph.name or "model")
 
 
@@ -105,7 +109,8 @@ def _check_texts(model: Any) -> None:
 
 
 def _load_importers() -> None:
-    importlib.import_module("dnncc.frontends.onnx_folded")
+    for module in ("folded", "composed", "resize"):
+        importlib.import_module(f"dnncc.frontends.onnx_{module}")
     load_all()
 
 
@@ -117,6 +122,7 @@ class _Model:
         self.proto = model.graph
         self.folder = folder
         self.opset = self._opset()
+        self.declared = declared_shapes(model.graph)
         self.values: dict[str, Value | None] = {}
         """Every name in the model; None for what an unsupported node should have defined."""
         self.problems: dict[type[ModelError], list[Culprit]] = {}
@@ -149,7 +155,7 @@ class _Model:
     def _opset(self) -> int:
         import onnx
 
-        versions = [o.version for o in self.model.opset_import if o.domain in _DEFAULT_DOMAINS]
+        versions = [o.version for o in self.model.opset_import if not onnx_key("", o.domain)]
         # Models that do not say have been written before there were versions.
         opset = max(versions, default=1)
         newest = onnx.defs.onnx_opset_version()
@@ -206,9 +212,8 @@ class _Model:
 
     def _import(self, importer: GraphImporter, proto: Any, name: str, used: set[str]) -> dict[str, Value]:
         """The node's outputs by name; none if an operand is unknown because of an earlier problem."""
-        if proto.domain not in _DEFAULT_DOMAINS or proto.op_type not in ONNX_OPS:
-            known = proto.domain in _DEFAULT_DOMAINS
-            op_type = proto.op_type if known else f"{proto.domain}.{proto.op_type}"
+        op_type = onnx_key(proto.op_type, proto.domain)
+        if op_type not in ONNX_OPS:
             raise UnsupportedError(
                 f"{name}: {op_type}", [Culprit(name, op_type, "operator is not supported")]
             )
@@ -216,10 +221,16 @@ class _Model:
         if any(operand and self.values[operand] is None for operand in proto.input):
             return {}
         node = ModelNode(
-            proto, name, self.opset, operands, lambda tensor: array_of(tensor, self.folder), used
+            proto,
+            name,
+            self.opset,
+            operands,
+            lambda tensor: array_of(tensor, self.folder),
+            used,
+            self.declared,
         )
         importer.begin(node)
-        returned = ONNX_OPS[proto.op_type](importer, node)
+        returned = ONNX_OPS[op_type](importer, node)
         values = [returned] if isinstance(returned, Value) else list(returned)
         node.check_all_seen()
         for index, output in enumerate(proto.output):

@@ -5,10 +5,12 @@ The latter are the arithmetic on shapes that exporters leave in a model; their o
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.graph import Value
-from dnncc.ops.elementwise import broadcast_shape
 
 
 @onnx_op("Identity")
@@ -17,13 +19,20 @@ def import_identity(g: Importer, node: OnnxNode) -> Value:
 
 
 @onnx_op("Dropout")
-def import_dropout(g: Importer, node: OnnxNode) -> Value:
+def import_dropout(g: Importer, node: OnnxNode) -> Sequence[Value]:
+    """The operand, and a mask that keeps all of it."""
+    x = node.value(0)
     node.ignore("ratio", "seed")
     node.optional(1)  # the ratio: it matters in training only
     training = node.optional_array(2)
     if training is not None and training.any():
-        raise node.unsupported("training mode (export the model for inference)")
-    return node.value(0)
+        ratio = node.optional_array(1)
+        if ratio is None or ratio.any():
+            raise node.unsupported("training mode (export the model for inference)")
+    if node.n_outputs < 2:
+        return [x]
+    g.limit(x.type.shape)
+    return [x, g.const("mask", np.ones(x.type.shape, bool if node.opset >= 10 else x.type.dtype.numpy))]
 
 
 @onnx_op("Constant")
@@ -54,17 +63,6 @@ def import_size(g: Importer, node: OnnxNode) -> Value:
     return g.const("size", np.array(node.value(0).type.size, np.int64))
 
 
-@onnx_op("Gather")
-def import_gather(g: Importer, node: OnnxNode) -> Value:
-    data, indices = node.array(0), node.array(1)
-    axis = node.axis(node.int("axis", 0), data.ndim)
-    size = data.shape[axis]
-    if indices.dtype.kind != "i" or ((indices < -size) | (indices >= size)).any():
-        raise node.invalid(f"indices outside {size} elements")
-    g.limit((*data.shape[:axis], *data.shape[axis + 1 :], *indices.shape))
-    return g.const("gather", np.take(data, indices, axis))
-
-
 @onnx_op("ConstantOfShape")
 def import_constant_of_shape(g: Importer, node: OnnxNode) -> Value:
     shape = tuple(int(d) for d in node.array(0).reshape(-1))
@@ -78,20 +76,10 @@ def import_constant_of_shape(g: Importer, node: OnnxNode) -> Value:
 @onnx_op("Range")
 def import_range(g: Importer, node: OnnxNode) -> Value:
     start, limit, step = (node.array(i) for i in range(3))
-    if start.dtype.kind != "i" or not start.size == limit.size == step.size == 1 or not step.any():
-        raise node.unsupported("a range that is not of integers")
-    numbers = range(*(int(v.reshape(())) for v in (start, limit, step)))
-    g.limit((len(numbers),))
-    return g.const("range", np.array(numbers, start.dtype))
-
-
-@onnx_op("Expand")
-def import_expand(g: Importer, node: OnnxNode) -> Value:
-    x = node.value(0)
-    shape = broadcast_shape(x.type.shape, tuple(int(d) for d in node.array(1).reshape(-1)))
-    if shape == x.type.shape:
-        return x
-    if any(d < 0 for d in shape):
-        raise node.invalid(f"shape {shape}")
-    g.limit(shape)
-    return g.const("expand", np.broadcast_to(node.array(0), shape))
+    numbers = np.array([a.reshape(-1)[0] for a in (start, limit, step) if a.size == 1])
+    if numbers.size != 3 or not np.isfinite(numbers).all() or not step.any():
+        raise node.invalid("a range without three numbers, or with a step of 0")
+    first, end, by = (v.reshape(()).item() for v in (start, limit, step))
+    count = max(math.ceil((end - first) / by), 0)
+    g.limit((count,))
+    return g.const("range", (first + by * np.arange(count)).astype(start.dtype))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from dnncc.errors import Culprit, InvalidGraphError, ModelError, UnsupportedError
@@ -25,6 +25,7 @@ class ModelNode:
         operands: the values of its inputs; None where one is left out.
         tensor_array: turns a ``TensorProto`` into an array.
         used: the names in the model that something reads.
+        declared: the shapes that the model declares for values, by name, where they are numbers.
     """
 
     def __init__(
@@ -35,14 +36,16 @@ class ModelNode:
         operands: Sequence[Value | None],
         tensor_array: Callable[[Any], Array],
         used: Container[str] = (),
+        declared: Mapping[str, tuple[_Int, ...]] | None = None,
     ) -> None:
         self.op_type: str = proto.op_type
         self.name = name
         self.opset = opset
         self._operands = list(operands)
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
-        self._outputs = len(proto.output)
+        self._outputs = list(proto.output)
         self._used = [name in used for name in proto.output]
+        self._declared = declared or {}
         self._tensor_array = tensor_array
         self._seen_operands: set[_Int] = set()
         self._seen_attributes: set[str] = set()
@@ -57,7 +60,7 @@ class ModelNode:
 
     @property
     def n_outputs(self) -> _Int:
-        return self._outputs
+        return len(self._outputs)
 
     def is_used(self, output: _Int) -> bool:
         return output < len(self._used) and self._used[output]
@@ -83,6 +86,9 @@ class ModelNode:
         if array is None:
             raise self.invalid(f"operand {index} is missing")
         return array
+
+    def declared_shape(self, index: _Int) -> tuple[_Int, ...] | None:
+        return self._declared.get(self._outputs[index])
 
     # -- attributes ----------------------------------------------------------------------------
 

@@ -89,6 +89,10 @@ class OnnxNode(Protocol):
     @property
     def n_outputs(self) -> _Int: ...
 
+    def declared_shape(self, index: _Int) -> tuple[_Int, ...] | None:
+        """The shape that the model declares for an output; None where it does not, or not as numbers."""
+        ...
+
     def is_used(self, output: _Int) -> bool:
         """Whether anything reads an output; what nothing reads need not be made."""
         ...
@@ -134,13 +138,21 @@ class Importer(Protocol):
 
 ImportFunction = Callable[[Importer, OnnxNode], Value | Sequence[Value]]
 ONNX_OPS: dict[str, ImportFunction] = {}
+"""By the operator type as ``onnx_key`` writes it."""
+
+_DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def onnx_op(*op_types: str) -> Callable[[ImportFunction], ImportFunction]:
-    """Register a function as the importer of these ONNX operator types (default domain)."""
+def onnx_key(op_type: str, domain: str = "") -> str:
+    """How an operator type is registered and reported: with its domain, unless that is ONNX's own."""
+    return op_type if domain in _DEFAULT_DOMAINS else f"{domain}.{op_type}"
+
+
+def onnx_op(*op_types: str, domain: str = "") -> Callable[[ImportFunction], ImportFunction]:
+    """Register a function as the importer of these ONNX operator types of a domain (by default ONNX's own)."""
 
     def register(function: ImportFunction) -> ImportFunction:
-        for op_type in op_types:
+        for op_type in (onnx_key(name, domain) for name in op_types):
             known = ONNX_OPS.setdefault(op_type, function)
             if known.__module__ != function.__module__:
                 raise ValueError(

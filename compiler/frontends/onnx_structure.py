@@ -31,6 +31,16 @@ def texts(model: Any) -> Iterator[str]:
                 yield from (entry.key, entry.value)
 
 
+def declared_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes that a ``GraphProto`` declares for values other than inputs, where they are numbers."""
+    found = {}
+    for value in (*graph.value_info, *graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if dims and all(dim.WhichOneof("value") == "dim_value" for dim in dims):
+            found[value.name] = tuple(int(dim.dim_value) for dim in dims)
+    return found
+
+
 def node_names(nodes: Sequence[Any]) -> list[str]:
     """A name of its own for each ``NodeProto``: the model's if it has one, else type and position."""
     taken = {node.name for node in nodes}

@@ -10,8 +10,11 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dnncc.errors import Culprit, ToolFailedError
 from dnncc.ir.types import Array, TensorType
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from dnncc.passes.quantize.context import QuantizeContext
 
 OPS: dict[str, type[Op]] = {}
+PLUGINS = "dnncc.ops"
 
 
 class TypeMismatchError(ValueError):
@@ -144,9 +148,30 @@ class Op:
 
 
 def load_all() -> dict[str, type[Op]]:
-    """Import every operator file and return the registry; an import error is raised, never swallowed."""
+    """Import every operator file, those of other packages too, and return the registry.
+
+    Another package names its modules under the entry point group ``dnncc.ops``.
+
+    Raises:
+        ToolFailedError: another package's module cannot be imported. An import error of our own is raised as it is.
+    """
     import dnncc.ops
 
     for module in sorted(m.name for m in pkgutil.iter_modules(dnncc.ops.__path__)):
         importlib.import_module(f"dnncc.ops.{module}")
+    _load_plugins()
     return OPS
+
+
+@cache
+def _load_plugins() -> None:
+    for plugin in sorted(entry_points(group=PLUGINS), key=lambda p: (p.name, p.value)):
+        try:
+            plugin.load()
+        except Exception as error:
+            owner = plugin.dist.name if plugin.dist is not None else plugin.value
+            raise ToolFailedError(
+                f"the operators of package '{owner}' cannot be loaded: {type(error).__name__}: {error}",
+                [Culprit(plugin.value, reason=f"is its entry point '{plugin.name}' of group {PLUGINS}")],
+                help=f"repair or uninstall '{owner}'",
+            ) from error

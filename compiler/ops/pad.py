@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
-from dnncc.ir.types import Array, TensorType
+from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.clip import fits
+from dnncc.ops.movement import zero_of
+from dnncc.ops.pad_mirror import MODES, PadMirror
 from dnncc.ops.ranges import Interval, Ranges, union
+from dnncc.ops.slice import sliced
 from dnncc.ops.window import te_pad
 
 if TYPE_CHECKING:
@@ -67,31 +70,42 @@ class Pad(Op):
 @onnx_op("Pad")
 def import_pad(g: Importer, node: OnnxNode) -> Value:
     x = node.value(0)
+    rank = x.type.rank
     mode = node.string("mode", "constant")
-    if mode != "constant":
-        raise node.unsupported(f"mode '{mode}' (supported: constant)")
+    if mode not in ("constant", *MODES):
+        raise node.invalid(f"mode '{mode}'")
     if node.opset >= 11:
         amounts = tuple(int(p) for p in node.array(1).reshape(-1))
         given = node.optional_array(2)
         chosen = node.optional_array(3)
-        axes = (
-            range(x.type.rank)
-            if chosen is None
-            else [node.axis(int(a), x.type.rank) for a in chosen.reshape(-1)]
-        )
+        axes = range(rank) if chosen is None else [node.axis(int(a), rank) for a in chosen.reshape(-1)]
     else:
         amounts = node.ints("pads")
         given = np.array(node.float("value", 0.0), np.float32)
-        axes = range(x.type.rank)
+        axes = range(rank)
     if len(amounts) != 2 * len(axes) or len(set(axes)) != len(axes):
         raise node.invalid(f"pads {amounts} for axes {tuple(axes)}")
-    if any(amount < 0 for amount in amounts):
-        raise node.unsupported(f"negative pads {amounts} (crop with Slice instead)")
     if given is not None and given.size != 1:
         raise node.invalid(f"a padding value of shape {given.shape}")
-    pads = [(0, 0)] * x.type.rank
+    pads = [(0, 0)] * rank
     for i, axis in enumerate(axes):
         pads[axis] = (amounts[i], amounts[i + len(axes)])
-    if not any(amounts):
+    shape = [before + size + after for size, (before, after) in zip(x.type.shape, pads, strict=True)]
+    if min(shape, default=0) < 0:
+        raise node.invalid(f"pads {amounts} leave {x.type} the shape {shape}")
+    g.limit(shape)
+    # Negative amounts cut off, before anything is added.
+    cut = [
+        (max(-before, 0), size - max(-after, 0), 1)
+        for size, (before, after) in zip(x.type.shape, pads, strict=True)
+    ]
+    if any(start > stop for start, stop, _ in cut):
+        raise node.unsupported(f"pads {amounts} that cut off more than there is")
+    x = sliced(g, x, cut)
+    pads = [(max(before, 0), max(after, 0)) for before, after in pads]
+    if not any(before or after for before, after in pads):
         return x
-    return g.emit(Pad(tuple(pads), 0 if given is None else given.reshape(()).item()), [x])
+    if mode == "constant":
+        value = zero_of(x.type.dtype) if given is None else given.reshape(()).item()
+        return g.emit(Pad(tuple(pads), int(value) if x.type.dtype is DType.BOOL else value), [x])
+    return g.emit(PadMirror(tuple(pads), mode), [x])

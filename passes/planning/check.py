@@ -37,7 +37,7 @@ def check_order(problem: OrderProblem, solution: OrderSolution) -> None:
                 raise _error(
                     what, f"operators {source}, {v}", f"{v} reads tensor {t} before {source} creates it"
                 )
-    peak = max(_loads(problem, creator, position))
+    peak = max(loads(problem, creator, position))
     if peak != solution.peak:
         raise _error(what, "peak", f"{solution.peak} claimed, {peak} measured")
     _check_claims(what, solution.peak, solution.bound, solution.status)
@@ -60,7 +60,7 @@ def _home(problem: OrderProblem, tensor: int) -> tuple[int, int]:
     return storage, offset + problem.tensors[tensor].view_offset
 
 
-def _loads(problem: OrderProblem, creator: dict[int, int], position: dict[int, int]) -> Iterator[int]:
+def loads(problem: OrderProblem, creator: dict[int, int], position: dict[int, int]) -> Iterator[int]:
     """Bytes needed before the first operator and at each one."""
     home = [_home(problem, t) for t in range(len(problem.tensors))]
     times: dict[int, list[int]] = {}

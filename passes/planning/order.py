@@ -27,6 +27,7 @@ from dnncc.passes.planning.storages import OrderModel
 
 DEFAULT_LIMIT = 30_000
 BEAM_WIDTH = 24
+_TARGET_LIMIT = 10_000
 _REPORT_EVERY = 1024
 
 
@@ -37,6 +38,7 @@ class _Incumbent:
     order: tuple[int, ...]
     peak: int
     bound: int
+    target: int = 0
     nodes: int = 0
     progress: Progress | None = None
     clock: Clock = field(default_factory=Clock)
@@ -44,6 +46,11 @@ class _Incumbent:
     @property
     def closed(self) -> bool:
         return self.bound >= self.peak
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is wanted, or nothing more can be had."""
+        return self.closed or self.peak <= self.target
 
     def offer(self, order: tuple[int, ...], peak: int) -> None:
         if peak < self.peak:
@@ -200,6 +207,7 @@ def solve(
     problem: OrderProblem,
     limit: int | None = None,
     *,
+    target: int | None = None,
     time_limit: float | None = None,
     threads: int = 1,
     progress: Progress | None = None,
@@ -214,6 +222,7 @@ def solve(
         limit: how many states the exact search may expand, a deterministic measure; where it does not
             suffice, dives for better orders may expand as many again. 0 skips both. None is DEFAULT_LIMIT, or
             no such limit where there is a time limit.
+        target: a peak that is good enough: the search stops there. None asks for the least peak.
         time_limit: seconds after which the search ends. Without one the answer does not depend on the clock.
         threads: that the search may use; it needs one.
         progress: called with (peak so far, bound).
@@ -226,16 +235,19 @@ def solve(
         limit = DEFAULT_LIMIT if time_limit is None else sys.maxsize
     model = OrderModel(problem)
     given = tuple(range(model.count))
-    best = _Incumbent(given, model.peak(given), 0, progress=progress, clock=clock)
+    best = _Incumbent(given, model.peak(given), 0, target or 0, progress=progress, clock=clock)
     interrupted = False
     try:
         best.raise_bound(model.closure_bound())
+        if target is not None and best.bound <= target < best.peak:
+            # To ask for one peak is easier than to look for the least one.
+            _search(model, best, target, min(limit, _TARGET_LIMIT))
         for width in (1, BEAM_WIDTH):
-            if not best.closed:
+            if not best.done:
                 _beam(model, best, width)
-        if not best.closed and limit:
+        if not best.done and limit:
             _search(model, best, best.bound, limit)
-        if not best.closed and limit:
+        if not best.done and limit:
             _dive(model, best, limit // 10)
     except (KeyboardInterrupt, TimeUpError):
         interrupted = True

@@ -1,7 +1,7 @@
 """Static placement: offsets of buffers with known lifetimes in one arena of least height.
 
-Stages, until the height meets the bound: first-fit in several orders, local search over orders, constraint
-programming.
+Stages, until the height meets the bound: first-fit in several orders, local search over orders, tree searches for
+a placement at the bound (or the capacity), constraint programming for the least height.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dnncc.passes.planning import portfolio
 from dnncc.passes.planning.check import check_place
 from dnncc.passes.planning.clock import Clock, TimeUpError
 from dnncc.passes.planning.exact import solve_exactly
@@ -21,6 +22,8 @@ from dnncc.passes.planning.problem import PlaceProblem, PlaceSolution, Progress
 DEFAULT_EFFORT = 2.0
 _VISITS = 2_000_000
 """Neighbours that the local search may visit per unit of effort: about a second."""
+_LOCAL_SHARE = 1 / 8
+"""Of that, before the searches for a tight target; the rest after them."""
 
 
 @dataclass
@@ -68,14 +71,27 @@ def _stages(layout: Layout, best: _Incumbent, effort: float, threads: int, progr
     if best.closed():
         return False
     starts = greedy(layout, best.bound, offer)
-    if not best.closed() and effort:
-        local_search(layout, starts[:2], int(_VISITS * min(effort, DEFAULT_EFFORT)), offer)
     if best.closed() or not effort:
         return False
+    local_search(layout, starts[:2], int(_VISITS * min(effort, DEFAULT_EFFORT) * _LOCAL_SHARE), offer)
+    if best.closed():
+        return False
     # A tight target is easier to reach, or to refute, than a minimum is to prove.
-    for target in (max(best.bound, layout.problem.capacity or 0), None):
+    target = max(best.bound, layout.problem.capacity or 0)
+    found = portfolio.search(layout, target, effort, best.clock, threads)
+    if found.offsets is not None:
+        offer(compact(layout, found.offsets), "branch-and-bound")
+    elif found.refuted:
+        best.bound = min(target // layout.grain * layout.grain + layout.grain, best.height)
+    if found.interrupted or best.closed():
+        return found.interrupted
+    rest = _VISITS * min(effort, DEFAULT_EFFORT) * (1 - _LOCAL_SHARE)
+    local_search(layout, starts[:2], int(rest), offer)
+    if best.closed():
+        return False
+    for goal in (None,) if found.refuted else (target, None):
         answer = solve_exactly(
-            layout, best.offsets, best.bound, target, effort / 2, progress, best.clock, threads
+            layout, best.offsets, best.bound, goal, effort / 2, progress, best.clock, threads
         )
         if answer.offsets is not None:
             offer(compact(layout, answer.offsets), "cp-sat")

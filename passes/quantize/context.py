@@ -89,6 +89,11 @@ class QuantizeContext:
             self._grids[value] = self._decide(value)
         return self._grids[value]
 
+    def sum_grid(self, value: Value, terms: int) -> Grid:
+        """An i32 grid, 16 times finer than ``grid_of(value)``, on which so many terms add up without an overflow."""
+        limit = min(DType.I32.max // terms, 1 << 20)
+        return Grid(DType.I32, self.scale_of(value) / 16, -limit, limit)
+
     def scale_of(self, value: Value) -> float:
         """The scale of ``grid_of(value)``."""
         return self.grid_of(value).scale
@@ -212,23 +217,39 @@ class QuantizeContext:
         Returns:
             The output, with its interval known.
         """
-        (inferred,) = op.infer(*(v.type for v in inputs))
-        steps = None if scale is None else np.asarray(scale, np.float64)
-        per_tensor = None
-        if steps is not None and steps.size == 1:
-            per_tensor = Quantization.per_tensor(steps.item(), zero_point)
-        node = self.graph.make(op, inputs, name, [TensorType(inferred.dtype, inferred.shape, per_tensor)])
+        (output,) = self.emit_all(op, inputs, name, [scale], after, zero_point)
+        return output
+
+    def emit_all(
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        name: str,
+        scales: Sequence[Array | float | None],
+        after: Value | None = None,
+        zero_point: int = 0,
+    ) -> list[Value]:
+        """``emit`` for an operator of several outputs, each with its scale; None for what is no quantized real."""
+        types, steps = [], []
+        for inferred, scale in zip(op.infer(*(v.type for v in inputs)), scales, strict=True):
+            step = None if scale is None else np.asarray(scale, np.float64)
+            per_tensor = None
+            if step is not None and step.size == 1:
+                per_tensor, step = Quantization.per_tensor(step.item(), zero_point), None
+            types.append(TensorType(inferred.dtype, inferred.shape, per_tensor))
+            steps.append(step)
+        node = self.graph.make(op, inputs, name, types)
         self.nodes.insert(len(self.nodes) if after is None else self.position(after) + 1, node)
-        output = node.output
         ranges = node_ranges(node, self._intervals)
-        self._intervals[output] = ranges.output
-        if steps is not None and per_tensor is None:
-            self._scales[output] = steps
+        self._intervals[node.outputs[0]] = ranges.output
+        self._scales.update(
+            {v: step for v, step in zip(node.outputs, steps, strict=True) if step is not None}
+        )
         whole = ranges.whole
-        if output.type.dtype is DType.I32 and not whole.fits(DType.I32):
+        if node.outputs[0].type.dtype is DType.I32 and not whole.fits(DType.I32):
             reason = f"a sum could reach [{whole.min}, {whole.max}], beyond 32 bits"
             raise self.failure(name, op.name, reason)
-        return output
+        return node.outputs
 
     def requantize(self, integer: Value, grid: Grid, name: str) -> Value:
         """``integer`` on another grid."""
@@ -295,9 +316,10 @@ class QuantizeContext:
         return copy.outputs
 
     def same_scale(self, node: Node) -> Value:
-        """An operator that moves or selects elements: its only operand's grid stays."""
+        """An operator that moves or selects elements of its first operand: that one's grid stays."""
         x = self.activation(node.inputs[0])
-        return self.emit(node.op, [x], node.name, x.type.scale, zero_point=zero_point_of(x))
+        where = [self.integer(v) for v in node.inputs[1:]]
+        return self.emit(node.op, [x, *where], node.name, x.type.scale, zero_point=zero_point_of(x))
 
     def position(self, integer: Value) -> int:
         """Where in ``nodes`` a value is made; -1 for an input or a constant."""

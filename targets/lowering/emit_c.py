@@ -142,6 +142,12 @@ class _Printer:
                 # Unrolling a loop around calls makes the code larger and no faster.
                 self.lines.insert(mark, "    " * depth + "DNNCC_NO_UNROLL\n")
 
+    def _While(self, s: Any, depth: int) -> None:
+        self._line(depth, f"while ({self.expressions.print(s.condition)}) {{")
+        with self.expressions.scope():
+            self.statement(s.body, depth + 1)
+        self._line(depth, "}")
+
     def _IfThenElse(self, s: Any, depth: int) -> None:
         self._line(depth, f"if ({self.expressions.print(s.condition)}) {{")
         with self.expressions.scope():
