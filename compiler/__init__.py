@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         schedule_buffers,
         schedule_graph,
     )
+    from dnncc.spilling import SpillSchedule, schedule_spills
     from dnncc.targets.boards import Board, load_board
     from dnncc.validation import Validation, validate
 
@@ -60,6 +61,7 @@ __all__ = [
     "Plan",
     "Quantization",
     "RecomputeSchedule",
+    "SpillSchedule",
     "TensorType",
     "Validation",
     "Value",
@@ -76,6 +78,7 @@ __all__ = [
     "run",
     "schedule_buffers",
     "schedule_graph",
+    "schedule_spills",
     "validate",
     "write_artifact",
 ]
@@ -105,6 +108,7 @@ _MODULES = {
         "schedule_buffers",
         "schedule_graph",
     ),
+    "dnncc.spilling": ("SpillSchedule", "schedule_spills"),
     "dnncc.targets.boards": ("Board", "load_board"),
     "dnncc.validation": ("Validation", "validate"),
 }

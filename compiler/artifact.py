@@ -194,13 +194,8 @@ def manifest_of(compilation: Compilation) -> dict[str, Any]:
         "inputs": [_border(v) for v in compilation.graph.inputs],
         "outputs": [_border(v) for v in compilation.graph.outputs],
         "pools": [
-            {
-                "name": "ram",
-                "member": "arena",
-                "macro": f"{program.name.upper()}_ARENA_SIZE",
-                "bytes": plan.arena_bytes,
-                "align": ALIGNMENT,
-            }
+            {"name": a.name, "member": a.member, "macro": a.macro, "bytes": a.bytes, "align": ALIGNMENT}
+            for a in program.arenas
         ],
         "weights_bytes": program.weights_bytes,
         "plan": {

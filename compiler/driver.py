@@ -162,7 +162,7 @@ def compile_model(
     meaning, statistics = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
     _check_legal(meaning, chosen)
     say("lowering and planning")
-    program = _program(meaning, chosen, say)
+    program = _program(meaning, chosen, board, say)
     _check_fits(program, board)
     compilation = Compilation(
         chosen,
@@ -274,7 +274,8 @@ def _check_legal(graph: Graph, options: Options) -> None:
 _EFFORT = {"ram": 10.0, "balanced": 2.0, "time": 2.0}
 
 
-def _program(meaning: Graph, options: Options, say: Progress) -> Program:
+def _program(meaning: Graph, options: Options, board: Board, say: Progress) -> Program:
+    from dnncc.passes.planning.problem import Pool
     from dnncc.targets.program import build_program
 
     fused = meaning.clone()
@@ -284,26 +285,29 @@ def _program(meaning: Graph, options: Options, say: Progress) -> Program:
     def report(best: int, bound: int) -> None:
         say(f"planning: {best:,} bytes, at least {bound:,}")
 
-    return build_program(fused, options.name, options.optimize == "ram", effort, report)
+    # Cycles per byte accessed count only against each other: every access takes one, and waits.
+    pools = [Pool(p.name, p.bytes, 1 + p.wait_states) for p in board.ram_pools]
+    return build_program(fused, options.name, options.optimize == "ram", effort, report, pools)
 
 
 def _check_fits(program: Program, board: Board) -> None:
-    """Arena against the board's first RAM pool, constants against its flash."""
+    """Arenas against the board's RAM pools, constants against its flash."""
     from dnncc.artifact import anchor_op
 
     plan = program.plan
-    ram = next((p for p in board.pools if p.kind == "ram"), None)
     flash = next((p for p in board.pools if p.kind == "flash"), None)
     culprits = []
-    if ram is not None and ram.bytes is not None and plan.arena_bytes > ram.bytes:
-        node = plan.steps[plan.peak_step]
-        culprits.append(
-            Culprit(
-                f"pool '{ram.name}'",
-                reason=f"needs {plan.arena_bytes:,} of {ram.bytes:,} bytes, {plan.arena_bytes - ram.bytes:,} too many; "
-                f"the peak is at node '{node.name}' ({anchor_op(node)})",
+    node = plan.steps[plan.peak_step] if plan.steps else None
+    for pool in plan.pools:
+        if node is not None and pool.capacity is not None and pool.bytes > pool.capacity:
+            culprits.append(
+                Culprit(
+                    f"pool '{pool.name}'",
+                    reason=f"needs {pool.bytes:,} of {pool.capacity:,} bytes, "
+                    f"{pool.bytes - pool.capacity:,} too many; all pools together need at least "
+                    f"{plan.bound_bytes:,}; the peak is at node '{node.name}' ({anchor_op(node)})",
+                )
             )
-        )
     if flash is not None and flash.bytes is not None and program.weights_bytes > flash.bytes:
         largest = max(program.steps, key=lambda s: sum(program.constants[c].nbytes for c in s.constants))
         culprits.append(

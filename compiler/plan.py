@@ -7,13 +7,22 @@ their answers back.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.passes.planning import order, place
 from dnncc.passes.planning.lifetimes import place_problem
-from dnncc.passes.planning.problem import Operator, OrderProblem, Overlap, Progress, Tensor
+from dnncc.passes.planning.problem import (
+    Operator,
+    OrderProblem,
+    Overlap,
+    PlaceProblem,
+    PlaceSolution,
+    Pool,
+    Progress,
+    Tensor,
+)
 
 ALIGNMENT = 4  # words are loaded and stored as such
 
@@ -32,15 +41,27 @@ class KernelNeeds:
 
 
 @dataclass(frozen=True)
+class PoolUse:
+    """How much of one memory pool the plan uses; bytes of capacity, None for no limit."""
+
+    name: str
+    bytes: int
+    capacity: int | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """Where everything lies.
 
     Attributes:
         steps: the nodes that run, in order (views are no steps).
-        offsets: arena offset of every value that lies in the arena, views included.
-        scratch: arena offset of each step's scratch, None where it needs none.
+        offsets: offset in its pool's arena of every value that lies there, views included.
+        scratch: offset of each step's scratch, None where it needs none.
+        pools: the pools that were offered, the default one first; each has an arena of its own.
+        pool_of: index of the pool of every value in `offsets`.
+        scratch_pools: index of the pool of each step's scratch, 0 where it needs none.
         lifetimes: per value in the arena the half-open interval of steps in which its storage lives.
-        arena_bytes: the arena's size.
+        arena_bytes: the arena's size, all pools together.
         bound_bytes: no order and placement of these kernels needs a smaller arena.
         status: "optimal" if the arena equals the bound, else "feasible".
         peak_step: the first step at which most bytes of the arena are in use.
@@ -56,6 +77,17 @@ class Plan:
     status: str
     peak_step: int
     order_peak_bytes: int
+    pools: tuple[PoolUse, ...]
+    pool_of: dict[Value, int]
+    scratch_pools: tuple[int, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether no pool is used beyond its capacity."""
+        return all(p.capacity is None or p.bytes <= p.capacity for p in self.pools)
+
+
+DEFAULT_POOLS = (Pool("ram"),)
 
 
 def root(value: Value, producers: Mapping[Value, Node]) -> Value:
@@ -119,8 +151,13 @@ def make_plan(
     needs: Mapping[Node, KernelNeeds],
     effort: float = place.DEFAULT_EFFORT,
     progress: Progress | None = None,
+    pools: Sequence[Pool] = DEFAULT_POOLS,
 ) -> Plan:
-    """Order the graph's nodes (in place) and place its values. `state` says what the graph must be like."""
+    """Order the graph's nodes (in place) and place its values.
+
+    The first pool takes everything if it can and none is faster; else the pools share it, for the least cost of all
+    accesses. Where nothing fits, the plan says so (`Plan.fits`). `state` says what the graph must be like.
+    """
     producers = graph.producers()
     stated = state(graph, needs)
     problem, steps, index = stated.problem, stated.steps, stated.index
@@ -128,7 +165,9 @@ def make_plan(
     ordered = [steps[i] for i in found.order]
     graph.nodes = _reordered(graph, ordered)
     placement = place_problem(problem, found.order, ALIGNMENT)
-    placed = place.solve(placement, effort, progress=progress)
+    placed = _place(placement, pools, effort, progress)
+    pool = {b.id: p for b, p in zip(placement.buffers, placed.pools, strict=True)}
+    used = (*placed.heights, *(0 for _ in pools[len(placed.heights) :]))
     at = {b.id: offset for b, offset in zip(placement.buffers, placed.offsets, strict=True)}
     buffers = {b.id: b for b in placement.buffers}
     bases = {v: index[root(v, producers)] for v in index}
@@ -147,7 +186,25 @@ def make_plan(
         status="optimal" if placed.height == bound else "feasible",
         peak_step=use.index(max(use)),
         order_peak_bytes=found.peak,
+        pools=tuple(PoolUse(p.name, n, p.bytes) for p, n in zip(pools, used, strict=True)),
+        pool_of={v: pool[b] for v, b in bases.items() if b in at},
+        scratch_pools=tuple(pool.get(len(problem.tensors) + i, 0) for i in found.order),
     )
+
+
+def _place(
+    problem: PlaceProblem, pools: Sequence[Pool], effort: float, progress: Progress | None
+) -> PlaceSolution:
+    """In the first pool alone at the least height if that fits and no pool is faster; else in all."""
+    first, *others = pools
+    alone: PlaceSolution | None = None
+    if not any(p.cost < first.cost for p in others):
+        alone = place.solve(problem, effort, progress=progress)
+        if not others or first.bytes is None or alone.height <= first.bytes:
+            return alone
+    shared = place.solve(replace(problem, pools=tuple(pools)), effort, progress=progress)
+    # Where nothing fits, the least height in the first pool says most.
+    return alone if alone is not None and not shared.fits else shared
 
 
 def _only_order(steps: list[Node], producers: Mapping[Value, Node]) -> bool:

@@ -23,6 +23,7 @@ from dnncc.runtime.suggest import did_you_mean
 DEFAULT_POOL = "ram"
 _FOLDER = Path(__file__).parent / "boards"
 _KINDS = ("ram", "flash")
+_RESERVED = ("arena", "input", "output")
 _BOARD_KEYS = ("name", "aliases", "description", "core", "fpu", "clock_hz", "pools", "costs")
 _POOL_KEYS = ("name", "kind", "address", "bytes", "wait_states")
 # The host's caches and pipelines hide what single instructions cost: all alike, so that counts decide.
@@ -199,6 +200,8 @@ class _Reader:
             self._wrong(
                 f"{where}name", f"{name!r} becomes part of a C macro: lower-case letters, digits and _"
             )
+        if name in _RESERVED:
+            self._wrong(f"{where}name", f"{name!r} would clash with a macro of the generated header")
         kind = self._text(where, entry, "kind")
         if kind not in _KINDS:
             self._wrong(f"{where}kind", f"{kind!r} is none of {', '.join(_KINDS)}")

@@ -62,7 +62,7 @@ def header(program: Program) -> str:
         "#endif",
         "",
         "/* Working memory, in bytes; its content need not survive between two calls. */",
-        f"#define {macro}_ARENA_SIZE {program.plan.arena_bytes}u",
+        *(f"#define {arena.macro} {arena.bytes}u" for arena in program.arenas),
         f"#define {macro}_ARENA_ALIGN {ALIGNMENT}u",
         "",
     ]
@@ -77,7 +77,12 @@ def header(program: Program) -> str:
         f"#define {macro}_NODES {len(program.steps)}u",
         "",
         "typedef struct {",
-        f"    void *arena; /* {macro}_ARENA_SIZE bytes, aligned to {macro}_ARENA_ALIGN */",
+        *(
+            f"    void *{arena.member}; /* {arena.macro} bytes"
+            + (f" in pool '{arena.name}'" if arena.pool else "")
+            + f", aligned to {macro}_ARENA_ALIGN */"
+            for arena in program.arenas
+        ),
         f"}} {name}_t;",
         "",
         "/* Returns 0, or an error code of dnncc.h (a NULL pointer, a misaligned arena). Inputs are not written;",
@@ -147,15 +152,15 @@ def _include(header: str) -> str:
 def _run(program: Program) -> str:
     macro = program.name.upper()
     ins, outs = parameters(program)
-    pointers = ["net", *(["net->arena"] if program.plan.arena_bytes else []), *ins, *outs]
-    lines = [f"{prototype(program)} {{"]
-    if program.plan.arena_bytes:
-        lines.append("    uint8_t *arena;")
+    members = [arena.member for arena in program.arenas if arena.bytes]
+    pointers = ["net", *(f"net->{m}" for m in members), *ins, *outs]
+    lines = [f"{prototype(program)} {{", *(f"    uint8_t *{m};" for m in members)]
     lines.append(f"    if ({' || '.join(f'{p} == NULL' for p in pointers)}) {{")
     lines += ["        return DNNCC_ERROR_NULL;", "    }"]
-    if program.plan.arena_bytes:
-        lines.append(f"    if (((uintptr_t)net->arena & ({macro}_ARENA_ALIGN - 1u)) != 0u) {{")
-        lines += ["        return DNNCC_ERROR_ALIGNMENT;", "    }", "    arena = (uint8_t *)net->arena;"]
+    for m in members:
+        lines.append(f"    if (((uintptr_t)net->{m} & ({macro}_ARENA_ALIGN - 1u)) != 0u) {{")
+        lines += ["        return DNNCC_ERROR_ALIGNMENT;", "    }"]
+    lines += [f"    {m} = (uint8_t *)net->{m};" for m in members]
     addresses = _addresses(program)
     for i, step in enumerate(program.steps):
         lines.append(f"    {macro}_NODE_BEGIN({i}); /* {_comment(step.node.name)} */")
@@ -176,12 +181,13 @@ def _addresses(program: Program) -> dict[Value, str]:
         if base in outside:
             found[value] = outside[base]
         elif value in program.plan.offsets:
-            found[value] = _arena(program.plan.offsets[value])
+            found[value] = _arena(program, program.plan.pool_of[value], program.plan.offsets[value])
     return found
 
 
-def _arena(offset: int) -> str:
-    return f"arena + {offset}" if offset else "arena"
+def _arena(program: Program, pool: int, offset: int) -> str:
+    member = next(arena.member for arena in program.arenas if arena.pool == pool)
+    return f"{member} + {offset}" if offset else member
 
 
 def _arguments(program: Program, i: int, step: Step, addresses: dict[Value, str]) -> list[str]:
@@ -190,7 +196,7 @@ def _arguments(program: Program, i: int, step: Step, addresses: dict[Value, str]
     arguments += [_cast(v, addresses[v], "") for v in step.node.outputs]
     scratch = program.plan.scratch[i]
     if scratch is not None:
-        arguments.append(_arena(scratch))
+        arguments.append(_arena(program, program.plan.scratch_pools[i], scratch))
     return arguments
 
 

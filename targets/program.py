@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,10 @@ from dnncc.ir.graph import Graph, Node
 from dnncc.ir.types import Array
 from dnncc.ops.fused import Fused
 from dnncc.passes.planning.place import DEFAULT_EFFORT
-from dnncc.plan import KernelNeeds, Plan, make_plan
+from dnncc.plan import DEFAULT_POOLS, KernelNeeds, Plan, make_plan
 
 if TYPE_CHECKING:
-    from dnncc.passes.planning.problem import Progress
+    from dnncc.passes.planning.problem import Pool, Progress
     from dnncc.targets.lowering.emit_c import CFunction
 
 
@@ -50,6 +50,25 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Arena:
+    """A block of memory in one pool.
+
+    Attributes:
+        pool: index in the plan's pools.
+        name: of the pool.
+        member: of the network's C struct.
+        macro: its size in the header.
+        bytes: its size.
+    """
+
+    pool: int
+    name: str
+    member: str
+    macro: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Program:
     """Everything that the artifact's sources are printed from.
 
@@ -72,6 +91,19 @@ class Program:
     code: Mapping[Node, GroupCode] = field(repr=False)
 
     @property
+    def arenas(self) -> tuple[Arena, ...]:
+        """What firmware hands to the network: one block per pool in use, that of the default pool always."""
+        macro = self.name.upper()
+        found = []
+        for index, pool in enumerate(self.plan.pools):
+            if not index:
+                found.append(Arena(index, pool.name, "arena", f"{macro}_ARENA_SIZE", pool.bytes))
+            elif pool.bytes:
+                name = f"{macro}_{pool.name.upper()}_SIZE"
+                found.append(Arena(index, pool.name, f"arena_{pool.name}", name, pool.bytes))
+        return tuple(found)
+
+    @property
     def weights_bytes(self) -> int:
         """Bytes of all constants: weights, biases, multipliers, tables."""
         return sum(int(c.nbytes) for c in self.constants.values())
@@ -83,6 +115,7 @@ def build_program(
     compact: bool = False,
     effort: float = DEFAULT_EFFORT,
     progress: Progress | None = None,
+    pools: Sequence[Pool] = DEFAULT_POOLS,
 ) -> Program:
     """Lower every group of a fused graph, plan the memory, and name what is shared.
 
@@ -91,9 +124,10 @@ def build_program(
         compact: prefer less scratch memory to fewer instructions.
         effort: of the placement, see ``dnncc.passes.planning.place.solve``.
         progress: called with the planner's incumbent and bound.
+        pools: where values may lie, the default pool first.
     """
     code = {node: lower_group(node, compact) for node in graph.nodes if not node.op.is_view}
-    plan = make_plan(graph, {node: c.needs for node, c in code.items()}, effort, progress)
+    plan = make_plan(graph, {node: c.needs for node, c in code.items()}, effort, progress, pools)
     functions: dict[str, CFunction] = {}
     constants: dict[str, Array] = {}
     known_functions: dict[CFunction, str] = {}

@@ -71,8 +71,7 @@ def run(options: Options, say: Say) -> Outcome:
         f"minimalloc: {_MINIMALLOC_SUM}.",
         f"CP-SAT: {_CP_SAT}.",
         f"TFLite-like: {_GREEDY}.",
-        f"Here: {watch.total.wall:.1f} s together, {watch.total.cpu:.1f} s of processor time, which the bars count: "
-        "it does not grow when the machine has other work.",
+        f"Here: {watch.total.wall:.1f} s together, {watch.total.cpu:.1f} s of processor time (what the bars count).",
     )
     table = Table("Static allocation: minimalloc's instances", head, tuple(rows), notes)
     return Outcome((table,), tuple(bars), tuple(records))

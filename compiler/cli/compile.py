@@ -101,7 +101,7 @@ def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str
 
     manifest = manifest_of(compilation)
     board, program = compilation.board, compilation.program
-    used = {board.ram.name: program.plan.arena_bytes, board.flash.name: program.weights_bytes}
+    used = {p.name: p.bytes for p in program.plan.pools} | {board.flash.name: program.weights_bytes}
     same = (
         "target",
         "core",
@@ -144,9 +144,13 @@ def _text(document: dict[str, Any]) -> str:
 
     proof = "optimal" if plan["status"] == "optimal" else f"at least {plan['bound_bytes']:,} are needed"
     ram = memory["pools"][0]["name"]
+    others = [p for p in memory["pools"][1:] if p["name"] != flash and p["used"]]
+    shares = [f"           {p['used']:,}{of(p['name'])} bytes of it in '{p['name']}'" for p in others]
+    limit = "" if others else of(ram)
     lines = [
         f"{document['artifact']}: {document['dtype']} for {document['target']} ({document['core']})",
-        f"  RAM      {memory['arena_bytes']:,}{of(ram)} bytes ({proof})",
+        f"  RAM      {memory['arena_bytes']:,}{limit} bytes ({proof})",
+        *shares,
         f"  weights  {memory['weights_bytes']:,}{of(flash)} bytes of flash; code comes on top",
         f"  work     {document['macs']:,} multiply-accumulates in {len(document['nodes'])} kernels",
     ]

@@ -16,6 +16,7 @@ from dnncc.errors import Culprit, UsageError
 
 if TYPE_CHECKING:
     from dnncc.scheduling import BufferSchedule, OrderSchedule, RecomputeSchedule
+    from dnncc.spilling import SpillSchedule
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--fixed-order", action="store_true", help="first executions keep the given order (with --budget)"
+    )
+    parser.add_argument(
+        "--scratchpad",
+        type=_bytes,
+        metavar="BYTES",
+        help="run the graph in so many bytes on chip, copying the fewest bytes off chip and back",
     )
     parser.add_argument("--time-limit", type=_seconds, metavar="S", help="seconds for the search")
     parser.add_argument(
@@ -95,11 +102,30 @@ def _buffers(arguments: Namespace) -> Outcome:
 
 def _graph(arguments: Namespace) -> Outcome:
     # What is wanted of a graph is told apart here: one function for each.
+    if arguments.budget is not None and arguments.scratchpad is not None:
+        raise UsageError("--budget recomputes, --scratchpad copies: choose one of them")
     if arguments.budget is not None:
         return _recompute(arguments)
     if arguments.fixed_order:
         raise UsageError("--fixed-order needs --budget", help="the given order's peak needs no search")
+    if arguments.scratchpad is not None:
+        return _spill(arguments)
     return _order(arguments)
+
+
+def _spill(arguments: Namespace) -> Outcome:
+    from dnncc.spilling import schedule_spills
+
+    with _incumbent("bytes copied") as say:
+        found = schedule_spills(
+            arguments.graph,
+            arguments.scratchpad,
+            time_limit=arguments.time_limit,
+            threads=arguments.threads,
+            progress=say,
+        )
+    _note_interruption(found.interrupted, found.status)
+    return Outcome(_document(found), "" if found.failure else _spill_text(found), found.failure)
 
 
 def _order(arguments: Namespace) -> Outcome:
@@ -161,6 +187,17 @@ def _recompute_text(found: RecomputeSchedule) -> str:
     work = f"duration {found.duration:,}, {found.tdi_percent:.2f} % more than once each; {proof}"
     rows_shown = table(["step", "operator", ""], rows)
     return f"{rows_shown}\n\n{peak}\n{work}, in {found.seconds:.1f} s"
+
+
+def _spill_text(found: SpillSchedule) -> str:
+    copies: dict[int, list[str]] = {}
+    for step, kind, name in found.events:
+        copies.setdefault(step, []).append(f"{kind} {name}")
+    rows = [[step, ", ".join(copies.get(step, [])), name] for step, name in enumerate(found.order)]
+    proof = "optimal" if found.status == "optimal" else f"at least {found.bound:,} must be"
+    memory = f"{found.height:,} of {found.scratchpad:,} bytes on chip"
+    summary = f"{memory}; {found.bytes:,} bytes are copied, {proof}, in {found.seconds:.1f} s"
+    return f"{table(['step', 'before it', 'operator'], rows)}\n\n{summary}"
 
 
 def _proof(status: str, bound: int) -> str:
@@ -231,6 +268,6 @@ def _threads(text: str) -> int:
 # A kind of source and what it needs is added here, and its options in `add_arguments`.
 _SOURCES = (
     _Source("--buffers", ("--capacity",), _buffers),
-    _Source("--graph", ("--budget", "--fixed-order"), _graph),
+    _Source("--graph", ("--budget", "--fixed-order", "--scratchpad"), _graph),
 )
 COMMAND = Command("schedule", "the order, addresses and peak memory of plain instances", add_arguments, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -31,6 +32,7 @@ from dnncc.report.text import shape
 if TYPE_CHECKING:
     from dnncc.benchmark import Benchmark
     from dnncc.driver import Compilation
+    from dnncc.plan import Plan
     from dnncc.targets.boards import Board
     from dnncc.targets.program import Program
 
@@ -58,7 +60,7 @@ def from_compilation(compilation: Compilation, measured: Benchmark | None = None
         name=program.name,
         version=__version__,
         model_hash=compilation.model_hash,
-        machine=_machine(compilation.board),
+        machine=_machine(compilation.board, plan),
         dtype=options.dtype,
         calibrated=compilation.calibrated if options.dtype == "int8" else None,
         options=tuple(_options(asdict(options))),
@@ -85,14 +87,17 @@ def from_compilation(compilation: Compilation, measured: Benchmark | None = None
     )
 
 
-def _machine(board: Board) -> Machine:
+def _machine(board: Board, plan: Plan) -> Machine:
+    """The board; its RAM is the pools that the plan uses, the default one always."""
+    used = [p for i, p in enumerate(plan.pools) if p.bytes or not i]
+    capacities = [p.capacity for p in used if p.capacity is not None]
     return Machine(
         board.name,
         board.description,
         board.core,
         board.clock_hz,
-        board.ram.name,
-        board.ram.bytes,
+        " + ".join(p.name for p in used),
+        sum(capacities) if len(capacities) == len(used) else None,
         board.flash.bytes,
     )
 
@@ -114,16 +119,19 @@ def _port(kind: str, value: Value) -> Port:
 
 
 def _blocks(program: Program) -> Iterator[Block]:
-    """Every storage once: a view and what it shows are one block."""
+    """Every storage once: a view and what it shows are one block. The pools' arenas are shown one above the other."""
     plan, producers = program.plan, program.graph.producers()
+    base = list(itertools.accumulate((p.bytes for p in plan.pools), initial=0))
     for value, offset in plan.offsets.items():
         if root(value, producers) is value:
             first, end = plan.lifetimes[value]
             text = f"{value.type.dtype.value} {shape(value.type.shape)}"
-            yield Block(value.name, False, text, offset, value.type.bytes, first, end)
-    for index, (step, at) in enumerate(zip(program.steps, plan.scratch, strict=True)):
+            at = base[plan.pool_of[value]] + offset
+            yield Block(value.name, False, text, at, value.type.bytes, first, end)
+    for index, (step, start) in enumerate(zip(program.steps, plan.scratch, strict=True)):
         size = program.code[step.node].needs.scratch
-        if at is not None and size:
+        if start is not None and size:
+            at = base[plan.scratch_pools[index]] + start
             yield Block(step.node.name, True, "", at, size, index, index + 1)
 
 

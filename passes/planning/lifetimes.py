@@ -16,7 +16,8 @@ def place_problem(
 
     Step t is the t-th operator of the order; the caller reads the graph's outputs at one more step after the
     last. A storage's buffer has the index of its base tensor as id, the workspace of operator v has
-    ``len(problem.tensors) + v``. Empty storages and those that nobody touches get no buffer.
+    ``len(problem.tensors) + v``. Empty storages and those that nobody touches get no buffer. A tensor counts as
+    accessed once per operator that reads it and once when it is written, a workspace twice.
 
     Args:
         problem: the operators.
@@ -34,23 +35,27 @@ def place_problem(
     end = len(problem.operators) + 1
     first: dict[int, int] = {}
     last: dict[int, int] = {}
+    accesses: dict[int, int] = {}
     for now, v in enumerate(order):
         op = problem.operators[v]
         for t in (*op.inputs, *op.outputs):
             s = base[t].storage
             first.setdefault(s, 0 if made[s] is None else now)
             last[s] = now
+            accesses[s] = accesses.get(s, 0) + problem.tensors[t].size
     for t in problem.outputs:
         s = base[t].storage
         first.setdefault(s, 0)
         last[s] = end - 1
     buffers = [
-        Buffer(s, first[s], last[s] + 1, problem.tensors[s].size, alignment)
+        Buffer(s, first[s], last[s] + 1, problem.tensors[s].size, alignment, accesses.get(s, 0))
         for s in sorted(first)
         if problem.tensors[s].size
     ]
     buffers += [
-        Buffer(len(problem.tensors) + v, position[v], position[v] + 1, op.workspace, alignment)
+        Buffer(
+            len(problem.tensors) + v, position[v], position[v] + 1, op.workspace, alignment, 2 * op.workspace
+        )
         for v, op in enumerate(problem.operators)
         if op.workspace
     ]
