@@ -113,6 +113,8 @@ _C_TAKEN = frozenset((
 # fmt: on
 SYNTHETIC_SAMPLES = 32
 SELFTEST_SAMPLES = 4
+_SHOWN = 8
+_NOISE = "from made up noise, and accuracy will suffer; give real inputs with --calibrate X.npz"
 
 
 def compile_model(
@@ -155,11 +157,12 @@ def compile_model(
         model, chosen.dims, example_inputs=example_inputs, inputs=chosen.inputs, outputs=chosen.outputs
     )
     warnings = _warn_float(chosen, board)
-    samples, calibrated = _samples(graph, calibrate, chosen, warnings)
+    samples, calibrated = _samples(graph, calibrate)
     say("simplifying and quantizing")
     pipeline = Pipeline.parse(chosen.passes if chosen.passes is not None else default_pipeline(chosen))
     float_graph = graph.clone()
-    meaning, statistics = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
+    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
+    warnings += _warn_scales(float_graph, learned, calibrated)
     _check_legal(meaning, chosen)
     say("lowering and planning")
     program = _program(meaning, chosen, board, say)
@@ -228,37 +231,47 @@ def _warn_float(options: Options, board: Board) -> list[str]:
     return []
 
 
+def _warn_scales(float_graph: Graph, learned: Sequence[str], calibrated: bool) -> list[str]:
+    """What the user must know about scales that no model and no samples gave."""
+    if not learned or calibrated:
+        return []
+    if not float_graph.find("fake_quantize", "dequantize_linear"):
+        reason = "no calibration samples were given: the scales come"
+        return [f"{reason} {_NOISE}"]
+    shown = ", ".join(learned[:_SHOWN]) + (", ..." if len(learned) > _SHOWN else "")
+    reason = f"the model gives no scales for {len(learned)} of its values ({shown}): they come"
+    return [f"{reason} {_NOISE}"]
+
+
 def _samples(
-    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None, options: Options, warnings: list[str]
+    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None
 ) -> tuple[dict[str, Array], bool]:
     from dnncc.calibration import load_samples, synthetic_samples
 
     if calibrate is not None:
         return load_samples(calibrate, graph), True
-    if options.dtype == "int8":
-        warnings.append(
-            "no calibration samples were given: the scales come from made up noise, and accuracy will suffer; "
-            "give real inputs with --calibrate X.npz"
-        )
     return synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0), False
 
 
 def _run_pipeline(
     pipeline: Pipeline, graph: Graph, samples: dict[str, Array], options: Options, float_graph: Graph
-) -> tuple[Graph, list[PassStatistics]]:
-    """The network's meaning, and what each pass did; ``float_graph`` becomes the last graph before quantization."""
+) -> tuple[Graph, list[PassStatistics], list[str]]:
+    """The network's meaning, what each pass did, and the values whose scales the samples decided about;
+    ``float_graph`` becomes the last graph before quantization.
+    """
     from dnncc.ir.verify import verify_integer
-    from dnncc.passes.quantize import bind_samples
+    from dnncc.passes.quantize import Quantize, bind_samples
 
     def observe(statistics: PassStatistics, current: Graph) -> None:
         if all(not v.type.dtype.is_integer or v.type.quantization is None for v in current.values()):
             copy = current.clone()
             float_graph.inputs, float_graph.outputs, float_graph.nodes = copy.inputs, copy.outputs, copy.nodes
 
-    statistics = bind_samples(pipeline, samples).run(graph, options.dump_ir, observe)
+    bound = bind_samples(pipeline, samples)
+    statistics = bound.run(graph, options.dump_ir, observe)
     if options.dtype == "int8":
         verify_integer(graph)
-    return graph, statistics
+    return graph, statistics, [n for p in bound.passes if isinstance(p, Quantize) for n in p.calibrated]
 
 
 def _check_legal(graph: Graph, options: Options) -> None:

@@ -16,6 +16,7 @@ from dnncc.ops.concat import Concat
 from dnncc.ops.cumulative import Cumulative
 from dnncc.ops.log_softmax import LogSoftmax
 from dnncc.ops.lrn import Lrn
+from dnncc.ops.moved import along_outputs
 from dnncc.ops.normalize import Normalize
 from dnncc.ops.pad import Pad
 from dnncc.ops.reduce import Reduction
@@ -225,5 +226,5 @@ def _into_weights(rewriter: Rewriter, node: Node) -> bool:
     grid = w.data.reshape(outputs, *(source[axis] for axis in inner))
     data = grid.transpose(0, *(1 + inner.index(axis) for axis in sorted(inner))).reshape(outputs, columns)
     unpermuted = rewriter.insert(node, Reshape(flat.type.shape), [x], flat, reshape.name)
-    node.inputs = [unpermuted, rewriter.renewed(w, data), b]
+    node.inputs = [unpermuted, rewriter.renewed(w, data, along_outputs(w)), b]
     return True

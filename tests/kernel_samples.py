@@ -129,6 +129,16 @@ def requantizations() -> Iterator[Case]:
     yield Case(Requantize(DType.I8, 20), [integers("int32", 2, 3, 4), Fixed(integers("int32", 3, 1))])
     yield Case(Requantize(DType.I8, 20), [integers("int32", 2, 3, 4), Fixed(integers("int32", 1, 1, 1))])
     yield Case(Requantize(DType.I8, 40), [integers("int32", 2, 3, 4), integers("int32", 4)])
+    for m, shift in ((1, 0), (1, 3), (1 << 14, 20), (1 << 20, 32), (-(1 << 29), 40)):
+        one = Fixed(np.array(m, np.int32))
+        for zero in (-128, 117, -(1 << 31) + 1, (1 << 31) - 1):
+            for dtype in (DType.I8, DType.U8, DType.I16, DType.I32):
+                op = Requantize(dtype, shift, zero_point=zero)
+                yield Case(op, [integers("int32", 30), one])
+                yield Case(op, [integers("uint8", 30), one])
+        for rounding in ("half_up", "half_even"):
+            op = Requantize(DType.I8, shift, rounding, lo=-100, zero_point=3)
+            yield Case(op, [np.arange(-99, 99).astype(np.int32), one])
 
 
 def pools(*kinds: Any, dtypes: Sequence[str]) -> Iterator[Case]:

@@ -54,14 +54,23 @@ class AveragePool2d(Pool2d):
         return te.compute(shape, lambda n, i, j, c: total[n, i, j, c] / count[i, j], name="average_pool")
 
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.ops.add import Add
         from dnncc.ops.sum_pool2d import SumPool2d
+        from dnncc.passes.quantize.context import zero_point_of
 
-        x = context.activation(node.inputs[0])
+        x = context.activation(node.inputs[0], affine=True)
         divisors = self.divisors((x.type.shape[1], x.type.shape[2])).astype(np.float64)[:, :, None]
         # Windows that all count the same number of elements have one scale, others one per position.
         steps = x.type.scale / (divisors if np.ptp(divisors) else divisors[0, 0, 0])
         total = SumPool2d(self.kernel, self.strides, self.pads, self.dilations)
-        return context.emit(total, [x], node.name, steps)
+        y = context.emit(total, [x], node.name, steps)
+        zero = zero_point_of(x)
+        if not zero:
+            return y
+        # What stands for 0 was added as often as elements lie inside the image; the padding added nothing.
+        counts = self.window.counts((x.type.shape[1], x.type.shape[2]), self.kernel)[:, :, None]
+        taken = context.graph.const(f"{node.name}.zero", (-zero * counts).astype(np.int32))
+        return context.emit(Add(), [y, taken], node.name, steps)
 
 
 @onnx_op("ReduceMean")

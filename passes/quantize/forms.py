@@ -23,6 +23,9 @@ from dnncc.passes.quantize.tables import byte_table, tabulated
 FINE_BITS = (4, 8)
 """The grid of a sum is 2^4 to 2^8 times finer than its result's: rounding to it costs at most 1/32 of a step."""
 
+GIVEN_BITS = 16
+"""The same where nothing is stored and the model says which integer is the nearest: rounding costs next to nothing."""
+
 STORED_BITS = 5
 """The same where an operand is stored as an i16, which then holds 4 times the range of an 8-bit result."""
 
@@ -46,6 +49,11 @@ def integer_sum(context: QuantizeContext, node: Node) -> Value:
     integers = [context.integer(v) for v in node.inputs if not isinstance(v, Const)]
     raw = [i for i in integers if context.is_raw(i)]
     bits = _fine_bits(max((float((context.steps(i) / scale).max()) for i in raw), default=0.0))
+    largest = max(
+        (float(np.max(context.steps(i))) * context.interval(i).largest for i in integers), default=0.0
+    )
+    if len(raw) < 2 and context.grid_of(node.output).given and largest / scale < 1 << (29 - GIVEN_BITS):
+        bits = GIVEN_BITS
     stored = None
     if len(raw) == 2:
         bits = min(bits, STORED_BITS)
@@ -60,6 +68,10 @@ def integer_affine(
     """``x * gain + offset``, constants that broadcast against x: multipliers, then an i32 constant to add."""
     integer = context.integer(x)
     steps = context.steps(integer) * gain.astype(np.float64)
+    if offset is None and _may_stay_wide(context, node):
+        reach = context.interval(integer).largest * float(np.abs(steps).max())
+        wide = Grid(DType.I32, (reach or 1.0) / LIMIT, -LIMIT, LIMIT)
+        return context.rescale(integer, steps / wide.scale, wide, node.name)
     if offset is None or not offset.any():
         return context.rescale(
             integer, steps / context.scale_of(node.output), context.grid_of(node.output), node.name
@@ -166,17 +178,29 @@ def integer_clamp(context: QuantizeContext, node: Node) -> Value:
     """relu or clip: nothing where the operand was clamped as it was requantized, else on the operand's grid
     unless what is left deserves a finer one.
     """
-    x = context.activation(node.inputs[0])
-    grid = context.grid_of(node.output)
-    if grid.scale < FINER * x.type.scale and context.largest(node.output) > 0.0:
-        low, high = (int(np.clip(np.rint(bound / grid.scale), grid.lo, grid.hi)) for bound in clamp_of(node))
+    x = context.activation(node.inputs[0], affine=True)
+    zero = zero_point_of(x)
+    if context.plan.is_on_given(node.inputs[0]) and context.plan.grid_node(node.output) is None:
+        grid = Grid(x.type.dtype, x.type.scale, x.type.dtype.min, x.type.dtype.max, zero)
+    else:
+        grid = context.grid_of(node.output)
+    finer = grid.scale < FINER * x.type.scale and (grid.given or context.largest(node.output) > 0.0)
+    if finer or (grid.given and (grid.scale != x.type.scale or grid.dtype is not x.type.dtype)):
+        low, high = (grid.nearest(bound) for bound in clamp_of(node))
         return context.requantize(x, replace(grid, lo=low, hi=high), node.name)
     dtype, interval = x.type.dtype, context.interval(x)
-    low, high = (int(np.clip(np.rint(b / x.type.scale), dtype.min, dtype.max)) for b in clamp_of(node))
+    own = Grid(dtype, x.type.scale, dtype.min, dtype.max, zero)
+    low, high = (own.nearest(bound) for bound in clamp_of(node))
     if low <= interval.min and interval.max <= high:
         return x
-    op: Op = Relu() if low == 0 and interval.max <= high else Clip(low, high)
-    return context.emit(op, [x], node.name, x.type.scale)
+    op: Op = Relu() if low == zero == 0 and interval.max <= high else Clip(low, high)
+    return context.emit(op, [x], node.name, x.type.scale, zero_point=zero)
+
+
+def _may_stay_wide(context: QuantizeContext, node: Node) -> bool:
+    """Whether a product by constants can be kept in 32 bits, because its model gives grids, but none for it."""
+    plan = context.plan
+    return plan.has_given and plan.grid_node(node.output) is None and plan.reader(node.output) is not None
 
 
 def _fine_bits(largest: float) -> int:
@@ -208,7 +232,7 @@ def _on_fine_grid(
 
 def _widened(context: QuantizeContext, value: Value, name: str) -> Value:
     """An activation's or constant's integers as i32."""
-    narrow = context.activation(value)
+    narrow = context.activation(value, affine=True)
     whole = Grid(DType.I32, narrow.type.scale, DType.I32.min, DType.I32.max)
     if isinstance(narrow, Const) and isinstance(value, Const):
         return context.constant(value, Grid(DType.I32, narrow.type.scale, -LIMIT, LIMIT))
@@ -221,7 +245,7 @@ def _constant(context: QuantizeContext, name: str, data: Array, grid: Grid) -> C
 
 def integer_pad(context: QuantizeContext, node: Node, op: Pad) -> Value:
     """Padding on the operand's grid if that has the filler, else on the result's."""
-    x = context.activation(node.inputs[0])
+    x = context.activation(node.inputs[0], affine=True)
     if not x.type.dtype.min <= _filler(op, x) <= x.type.dtype.max:
         x = context.requantize(x, context.grid_of(node.output), node.name)
     filler = int(np.clip(_filler(op, x), x.type.dtype.min, x.type.dtype.max))

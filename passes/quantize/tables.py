@@ -57,11 +57,12 @@ def tabulated(context: QuantizeContext, node: Node, function: Function, operand_
             wide = Grid(DType.I16, scale, DType.I16.min, DType.I16.max)
             operand = context.requantize(operand, wide, context.name_of(x))
             knots = context.graph.const(f"{node.name}.table", table.entries)
-            return context.emit(Interpolate(grid.dtype, FRACTION), [operand, knots], node.name, grid.scale)
-        operand = context.activation(x)
+            op = Interpolate(grid.dtype, FRACTION)
+            return context.emit(op, [operand, knots], node.name, grid.scale, zero_point=grid.zero_point)
+        operand = context.activation(x, affine=True)
     entries = byte_table(function, operand.type.dtype, operand.type.scale, zero_point_of(operand), grid)
     values = context.graph.const(f"{node.name}.table", entries)
-    return context.emit(Lookup(), [operand, values], node.name, grid.scale)
+    return context.emit(Lookup(), [operand, values], node.name, grid.scale, zero_point=grid.zero_point)
 
 
 def on_own_steps(context: QuantizeContext, node: Node, function: Function, dtype: DType) -> Value:
@@ -107,7 +108,7 @@ def _steps(function: Function, x: Array, grid: Grid) -> Array:
         y = np.asarray(function(x.astype(np.float64)), np.float64)
     known = np.flatnonzero(~np.isnan(y))
     if not known.size:
-        return np.full(y.shape, float(np.clip(0, grid.lo, grid.hi)))
+        return np.full(y.shape, float(grid.nearest(0.0)))
     index = known[np.searchsorted((known[1:] + known[:-1]) / 2, np.arange(y.size))]
-    steps: Array = np.clip(y[index] / grid.scale, grid.lo, grid.hi)
+    steps: Array = np.clip(y[index] / grid.scale + grid.zero_point, grid.lo, grid.hi)
     return steps
