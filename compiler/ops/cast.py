@@ -98,17 +98,6 @@ def _ends(dtype: DType, of: type[Any]) -> tuple[Any, Any]:
     low, high = of(dtype.min), of(dtype.max)
     return low, np.nextafter(high, of(0)) if int(high) > dtype.max else high
 
-    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
-        """Integers as floats: they stand for themselves."""
-        from dnncc.ops.reshape import Reshape
-
-        (x,) = node.inputs
-        if x.type.dtype is self.dtype:
-            return context.integer(x)
-        if x.type.dtype not in (DType.I8, DType.U8, DType.I16, DType.I32) or self.dtype is not DType.F32:
-            return None
-        return context.emit(Reshape(x.type.shape), [context.integer(x)], node.name, 1.0)
-
 
 @onnx_op("Cast")
 def import_cast(g: Importer, node: OnnxNode) -> Value:
