@@ -16,7 +16,7 @@ from dnncc.ir.types import Array, DType
 from dnncc.passes.pipeline import PassStatistics, Pipeline
 
 if TYPE_CHECKING:
-    from dnncc.passes.quantize import Accumulator
+    from dnncc.passes.quantize import Accumulator, Agreement
     from dnncc.targets.boards import Board
     from dnncc.targets.program import Program
 
@@ -71,6 +71,8 @@ class Compilation:
         samples: integer inputs kept for the self-test, one tuple of arrays per sample.
         calibrated: whether real samples were given; False means made up ones.
         statistics: what each pass did.
+        agreement: where the model gives its own grids: how far each value is from what the model says, in steps;
+            empty for others.
         warnings: what the user must know, one sentence each.
         seconds: wall time of the compile.
     """
@@ -86,6 +88,7 @@ class Compilation:
     samples: tuple[tuple[Array, ...], ...]
     calibrated: bool
     statistics: tuple[PassStatistics, ...]
+    agreement: tuple[Agreement, ...]
     warnings: tuple[str, ...]
     seconds: float
 
@@ -144,6 +147,7 @@ def compile_model(
     """
     from dnncc.artifact import check_writable, write_artifact
     from dnncc.loading import load_hashed
+    from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
     from dnncc.targets.boards import load_board
 
     start = time.perf_counter()
@@ -164,6 +168,13 @@ def compile_model(
     meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
     warnings += _warn_scales(float_graph, learned, calibrated)
     _check_legal(meaning, chosen)
+    selftest = _selftest_samples(meaning, samples)
+    agreement = _agreement(float_graph, meaning, selftest, learned)
+    warnings += [
+        f"'{a.node}' can be {a.steps} steps of '{a.value}' away from the model: {a.reason}"
+        for a in agreement
+        if a.steps > 1 and a.reason != REASONS[CALIBRATED]
+    ]
     say("lowering and planning")
     program = _program(meaning, chosen, board, say)
     _check_fits(program, board)
@@ -176,9 +187,10 @@ def compile_model(
         program,
         str(pipeline),
         _accumulators(meaning),
-        _selftest_samples(meaning, samples),
+        selftest,
         calibrated,
         tuple(statistics),
+        agreement,
         tuple(warnings),
         time.perf_counter() - start,
     )
@@ -342,6 +354,16 @@ def _accumulators(graph: Graph) -> tuple[Accumulator, ...]:
     from dnncc.passes.quantize import accumulator_intervals
 
     return tuple(accumulator_intervals(graph))
+
+
+def _agreement(
+    float_graph: Graph, meaning: Graph, samples: Sequence[Sequence[Array]], learned: Sequence[str]
+) -> tuple[Agreement, ...]:
+    from dnncc.passes.quantize import agreements
+
+    if not float_graph.find("fake_quantize") or meaning.find("fake_quantize"):
+        return ()
+    return tuple(agreements(float_graph, meaning, samples, set(learned)))
 
 
 def _selftest_samples(graph: Graph, samples: Mapping[str, Array]) -> tuple[tuple[Array, ...], ...]:

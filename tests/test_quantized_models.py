@@ -163,6 +163,49 @@ def test_digits(digits: Example) -> None:
     assert np.mean(classes == archive["label"]) >= 0.98
 
 
+def test_the_compile_says_how_far_it_is_from_the_model(digits: Example) -> None:
+    calibration = [x[None] for x in np.load(digits.calibration)["image"]]
+    q_model = quantized(onnx.load(digits.model), calibration, **FORMS["qdq-u8s8-channel"])
+    rows = dnncc.compile(q_model, target="host-c").agreement
+    assert {"logits", "average_DequantizeLinear_Output"} <= {r.value for r in rows}
+    # Operands being equal, nothing but the middle between two integers is decided otherwise.
+    assert all(r.steps <= 1 and r.total <= 2 for r in rows)
+    assert sum(r.differing for r in rows) <= 0.001 * sum(r.elements for r in rows)
+    assert all(r.reason for r in rows)
+    # A model without grids of its own has nothing to agree with.
+    assert dnncc.compile(digits.model, target="host-c", calibrate=digits.calibration).agreement == ()
+
+
+def test_a_node_that_is_further_away_is_named() -> None:
+    """16-bit probabilities: the integer softmax is made for 8 bits."""
+    model = mlp()
+    options = {"quant_format": QDQ, "activation_type": S16, "weight_type": S8}
+    q_model = quantized(model, inputs(model, 8, 1), **options)
+    compilation = dnncc.compile(
+        q_model, target="host-c", calibrate={"x": np.concatenate(inputs(model, 4, 3))}
+    )
+    (warning,) = [w for w in compilation.warnings if "away from the model" in w]
+    assert (
+        "Softmax" not in warning and "steps of 'y'" in warning and "exponentials come from a table" in warning
+    )
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("form", ["qdq-u8s8-channel", "qop-s8s8-channel"])
+def test_keywords_keep_their_accuracy(form: str, data_dir: Path) -> None:
+    """Imported against ONNX Runtime's execution of the same quantized model: accuracy within 0.3 points."""
+    archive = np.load(data_dir / "mlperf-tiny" / "kws01.npz")
+    x = (archive["x"].astype(np.float32) - 83) * np.float32(0.5847029089927673)
+    x = x.reshape(-1, 1, 1, 49, 10)
+    q_model = quantized(onnx.load(data_dir / "mlperf-tiny" / "kws.onnx"), list(x[:100]), **FORMS[form])
+    q, session, labels = adopted(q_model), unoptimised(q_model), archive["y"][100:]
+    (name,) = [v.name for v in q.inputs]
+    ours = [interpret(q, integer_arguments(q, {name: s}, 0))[0].argmax() for s in x[100:]]
+    theirs = [session.run(None, {name: s})[0].argmax() for s in x[100:]]
+    assert abs(np.mean(ours == labels) - np.mean(theirs == labels)) <= 0.003
+    assert np.mean(np.equal(ours, theirs)) >= 0.995
+
+
 def test_what_is_not_quantized_is_calibrated() -> None:
     model = cnn()
     q_model = quantized(

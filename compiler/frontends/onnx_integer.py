@@ -93,6 +93,6 @@ def import_matmul_integer(g: Importer, node: OnnxNode) -> Value:
 def import_dynamic_quantize(g: Importer, node: OnnxNode) -> list[Value]:
     x = node.value(0)
     flat = g.reshape(x, (x.type.size,))
-    scale = g.emit(DynamicScale(), [flat])
-    zero = g.emit(DynamicZeroPoint(), [flat, scale])
+    one = g.emit(DynamicScale(), [flat])
+    scale, zero = g.reshape(one, ()), g.reshape(g.emit(DynamicZeroPoint(), [flat, one]), ())
     return [g.emit(QuantizeLinear(), [x, scale, zero]), scale, zero]

@@ -14,7 +14,7 @@ from dnncc.ops.quantize_linear import grid_expr, to_grid
 
 @dataclass(frozen=True)
 class DynamicScale(Op):
-    """``(max(x, 0) - min(x, 0)) / 255`` over all of x f32 [N]; 1 where that is 0. f32 []."""
+    """``(max(x, 0) - min(x, 0)) / 255`` over all of x f32 [N]; 1 where that is 0. f32 [1]."""
 
     name: ClassVar[str] = "dynamic_scale"
     divides: ClassVar[bool] = True
@@ -23,12 +23,12 @@ class DynamicScale(Op):
         (x,) = inputs
         if x.dtype is not DType.F32 or x.rank != 1:
             raise TypeMismatchError(f"dynamic_scale does not take {x}")
-        return [TensorType(DType.F32, ())]
+        return [TensorType(DType.F32, (1,))]
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         (x,) = inputs
         span = np.float32(max(x.max(), 0)) - np.float32(min(x.min(), 0))
-        return [np.asarray(span / np.float32(255) if span else 1.0, np.float32)]
+        return [np.asarray([span / np.float32(255) if span else 1.0], np.float32)]
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import const, te, tirx
@@ -41,25 +41,25 @@ class DynamicScale(Op):
             span = te.max(high[0], zero) - te.min(low[0], zero)
             return tirx.Select(span > zero, span / const(255.0, "float32"), const(1.0, "float32"))
 
-        return te.compute((), element, name="dynamic_scale")
+        return te.compute((1,), element, name="dynamic_scale")
 
 
 @dataclass(frozen=True)
 class DynamicZeroPoint(Op):
-    """``clamp(round(-min(x, 0) / scale), 0, 255)``, halves to even. Operands: x f32 [N], scale f32 []; u8 []."""
+    """``clamp(round(-min(x, 0) / scale), 0, 255)``, halves to even. Operands: x f32 [N], scale f32 [1]; u8 [1]."""
 
     name: ClassVar[str] = "dynamic_zero_point"
     divides: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         x, scale = inputs
-        if x.dtype is not DType.F32 or x.rank != 1 or scale.dtype is not DType.F32 or scale.rank:
+        if x.dtype is not DType.F32 or x.rank != 1 or scale.dtype is not DType.F32 or scale.shape != (1,):
             raise TypeMismatchError(f"dynamic_zero_point does not take {x} and {scale}")
-        return [TensorType(DType.U8, ())]
+        return [TensorType(DType.U8, (1,))]
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         x, scale = inputs
-        lowest = np.asarray(min(x.min(), 0), np.float32)
+        lowest = np.asarray([min(x.min(), 0)], np.float32)
         return [np.asarray(to_grid(-lowest, scale, np.zeros((), np.float32), 0, 255), np.uint8)]
 
     def te(self, *inputs: Any) -> Any:
@@ -70,10 +70,10 @@ class DynamicZeroPoint(Op):
         low = _end(x, te.min, "low")
 
         def element(*_: Any) -> Any:
-            y = grid_expr((zero - te.min(low[0], zero)) / scale[()], zero, 0, 255)
+            y = grid_expr((zero - te.min(low[0], zero)) / scale[0], zero, 0, 255)
             return y.astype("int32").astype("uint8")
 
-        return te.compute((), element, name="dynamic_zero_point")
+        return te.compute((1,), element, name="dynamic_zero_point")
 
 
 def _end(x: Any, extreme: Any, name: str) -> Any:

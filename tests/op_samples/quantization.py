@@ -66,7 +66,7 @@ SAMPLES = {
         Case(DynamicScale(), [x]) for x in (floats(40), np.zeros(3, np.float32), -abs(floats(5)))
     ],
     "dynamic_zero_point": [
-        Case(DynamicZeroPoint(), [x, np.array(s, np.float32)])
+        Case(DynamicZeroPoint(), [x, np.array([s], np.float32)])
         for x, s in ((floats(40), 0.02), (np.zeros(3, np.float32), 1.0), (-abs(floats(5)), 0.05))
     ],
 }
