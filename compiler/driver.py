@@ -110,8 +110,8 @@ _C_KEYWORDS = frozenset((
 # NAME_t would be a type of <stdint.h> or <stddef.h>, or NAME.h one of the headers that the sources include.
 _C_TAKEN = frozenset((
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "intptr", "uintptr", "intmax",
-    "uintmax", "size", "ssize", "ptrdiff", "wchar", "max_align", "nullptr", "dnncc", "stdint", "stddef", "string",
-    "stdio", "stdlib", "limits", "math", "stdbool", "main",
+    "uintmax", "size", "ssize", "ptrdiff", "wchar", "max_align", "nullptr", "dnncc", "dnncc_math", "stdint", "stddef",
+    "string", "stdio", "stdlib", "limits", "math", "stdbool", "main",
 ))
 # fmt: on
 SYNTHETIC_SAMPLES = 32

@@ -52,7 +52,7 @@ BROADCASTS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
 EVERY_TYPE = ("int8", "uint8", "int16", "int32")
 
 
-def binary(op: Op) -> Iterator[Case]:
+def binary(op: Add | Sub | Mul) -> Iterator[Case]:
     bits = 15 if op.name == "mul" else 31
     for a, b in BROADCASTS:
         yield Case(op, [floats(*a), floats(*b)])
@@ -60,6 +60,9 @@ def binary(op: Op) -> Iterator[Case]:
         yield Case(op, [floats(*a), Fixed(floats(*b))])
         yield Case(op, [Fixed(integers("int32", *a, bits=bits)), integers("int32", *b, bits=bits)])
     yield Case(op, [integers("int64", 2, 3, bits=2 * bits), integers("int64", 3, bits=2 * bits)])
+    for dtype in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
+        yield Case(type(op)(wraps=True), [integers(dtype, 5, 7), integers(dtype, 7)])
+        yield Case(type(op)(wraps=True), [integers(dtype, 5, 1), Fixed(integers(dtype, 7)[::-1].copy())])
 
 
 def of_every_shape_and_type(op: Op) -> Iterator[Case]:
@@ -86,6 +89,14 @@ def casts() -> Iterator[Case]:
             yield Case(Cast(target), [integers(source, 3, 4).astype("int64").clip(0, 127).astype(source)])
     for target in (DType.F64, DType.I8, DType.I16, DType.I32, DType.I64, DType.BOOL):
         yield Case(Cast(target), [floats(3, 4)])
+    beyond = np.array(
+        [np.nan, np.inf, -np.inf, 3e38, -3e38, -0.5, 255.9, 2.0**31, 2.0**63, -(2.0**31)], np.float32
+    )
+    for target in DType:
+        if target.is_integer:
+            yield Case(Cast(target, wraps=True), [beyond])
+            for source in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
+                yield Case(Cast(target, wraps=True), [integers(source, 3, 4)])
     yield Case(Cast(DType.BOOL), [integers("int32", 3) & ~255])
     yield Case(Cast(DType.F32), [integers("int32", 3, 4)])
     yield Case(Cast(DType.I32), [np.array([[True, False]])])

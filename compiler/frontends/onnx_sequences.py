@@ -25,7 +25,8 @@ def import_sequence_construct(g: Importer, node: OnnxNode) -> TensorSequence:
 @onnx_op("SequenceInsert")
 def import_sequence_insert(g: Importer, node: OnnxNode) -> TensorSequence:
     items = list(node.sequence(0))
-    items.insert(_position(node, 2, len(items), len(items) + 1), node.value(1))
+    # At the end there is one more place, which only its own number names: -1 is the place of the last tensor.
+    items.insert(_position(node, 2, len(items), len(items), ends=True), node.value(1))
     return TensorSequence(tuple(items))
 
 
@@ -80,12 +81,12 @@ def import_concat_from_sequence(g: Importer, node: OnnxNode) -> Value:
     return parts[0] if len(parts) == 1 else g.emit(Concat(axis), parts)
 
 
-def _position(node: OnnxNode, operand: int, default: int, size: int) -> int:
-    """A position in ``size`` places; negative ones count from the end."""
+def _position(node: OnnxNode, operand: int, default: int, size: int, ends: bool = False) -> int:
+    """A position in ``size`` places, or behind them if it may be the end; negative ones count from the end."""
     given = node.optional_array(operand)
     if given is not None and given.size != 1:
         raise node.invalid(f"a position of shape {given.shape}")
     position = default if given is None else int(given.reshape(()))
-    if not -size <= position < size:
+    if not -size <= position < size + ends:
         raise node.invalid(f"position {position} in a sequence with {size} places")
-    return position % size
+    return position + size if position < 0 else position

@@ -73,6 +73,8 @@ def check_supported(graph: Graph) -> None:
         for n in graph.nodes
         if _has_floats(n) and type(n.op).to_integer is Op.to_integer
     ]
+    problems = [(n, n.op.integer_problem(n)) for n in graph.nodes if _has_floats(n)]
+    culprits += [Culprit(n.name, n.op.name, problem) for n, problem in problems if problem is not None]
     culprits += [
         Culprit(n.name, n.op.name, f"its constant %{v.name} is not finite")
         for n in graph.nodes

@@ -36,8 +36,8 @@ class Table:
     error: float
 
 
-def tabulated(context: QuantizeContext, node: Node, function: Function) -> Value:
-    """The integer form of ``function(x)`` for a node's first operand x, on the grid of its output.
+def tabulated(context: QuantizeContext, node: Node, function: Function, operand_index: int = 0) -> Value:
+    """The integer form of ``function(x)`` for an operand x of a node, on the grid of its output.
 
     An activation has 256 values: the table holds the nearest integer for each, and the only error is that half
     step. A sum is requantized to 16 bits and interpolated between 513 entries where that is more accurate than 8
@@ -47,7 +47,7 @@ def tabulated(context: QuantizeContext, node: Node, function: Function) -> Value
         function: must be finite where the calibration samples are; what is not a number takes the value of the
             nearest operand that is one, and infinite results saturate.
     """
-    x, grid = node.inputs[0], context.grid_of(node.output)
+    x, grid = node.inputs[operand_index], context.grid_of(node.output)
     operand = context.integer(x)
     if context.is_raw(operand):
         byte = context.grid_of(x)
@@ -63,6 +63,15 @@ def tabulated(context: QuantizeContext, node: Node, function: Function) -> Value
     entries = byte_table(function, operand.type.dtype, operand.type.scale, zero_point_of(operand), grid)
     values = context.graph.const(f"{node.name}.table", entries)
     return context.emit(Lookup(), [operand, values], node.name, grid.scale, zero_point=grid.zero_point)
+
+
+def on_own_steps(context: QuantizeContext, node: Node, function: Function, dtype: DType) -> Value:
+    """The same with the operand's scale and ``dtype``: exact for a function that maps steps to steps."""
+    x = context.activation(node.inputs[0])
+    grid = Grid(dtype, x.type.scale, dtype.min, dtype.max)
+    entries = byte_table(function, x.type.dtype, x.type.scale, zero_point_of(x), grid)
+    table = context.graph.const(f"{node.name}.table", entries)
+    return context.emit(Lookup(), [x, table], node.name, grid.scale)
 
 
 def byte_table(function: Function, dtype: DType, scale: float, zero_point: int, grid: Grid) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm import te, tirx
 
-__all__ = ["const", "extern_pure", "requantize_expr", "te", "tirx", "to_even_expr"]
+__all__ = ["const", "extern_pure", "f32", "libm", "requantize_expr", "te", "tirx", "to_even_expr"]
 
 _I32 = (-(1 << 31), (1 << 31) - 1)
 
@@ -19,6 +19,16 @@ def const(value: int | float, dtype: str) -> Any:
 def extern_pure(dtype: str, function: str, *arguments: Any) -> Any:
     """A call of a side-effect free function of ``dnncc.h``."""
     return tirx.call_pure_extern(dtype, function, *arguments)
+
+
+def libm(function: str, *arguments: Any) -> Any:
+    """A function of C's library in single precision (``expm1``) for which TIR has no name of its own."""
+    return tirx.call_pure_extern("float32", f"{function}f", *arguments)
+
+
+def f32(value: float) -> Any:
+    """An immediate in single precision."""
+    return tirx.const(value, "float32")
 
 
 def requantize_expr(
