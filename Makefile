@@ -1,6 +1,7 @@
 # make demo    compile the digits network for an STM32 and prove it on an emulator
 # make test    what CI runs: lint, types, tests
 # make heavy   the tests that take minutes
+# make fuzz    2,000 random networks and 2,000 damaged model files (hours); FUZZ=N for fewer
 # make lint    ruff and mypy alone
 # make bench   the benchmarks, beside the peers' figures
 # make clean   remove what was built; make distclean removes the environment too
@@ -10,6 +11,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
+FUZZ ?= 2000
 
 BIN := $(VENV)/bin
 # An environment is up to date when it was installed from this very pyproject.toml, in this very folder.
@@ -19,7 +21,7 @@ TEST := $(VENV)/.installed-test-$(HASH)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test heavy lint bench clean distclean
+.PHONY: help demo test heavy fuzz lint bench clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -53,6 +55,10 @@ test: lint
 
 heavy: $(TEST)
 	$(BIN)/python -m pytest -n $(JOBS) -m heavy
+
+fuzz: $(TEST)
+	cd tests && $(CURDIR)/$(BIN)/python -m fuzz --count $(FUZZ) --jobs $(JOBS) --output $(CURDIR)/build/fuzz
+	cd tests && $(CURDIR)/$(BIN)/python -m fuzz --damage --count $(FUZZ) --jobs $(JOBS) --output $(CURDIR)/build/fuzz
 
 lint: $(TEST)
 	$(BIN)/python -m ruff check

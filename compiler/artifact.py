@@ -135,7 +135,7 @@ def _fill(compilation: Compilation, folder: Path) -> None:
     from dnncc.report import from_compilation, render
     from dnncc.targets.c_build import build_files
     from dnncc.targets.c_selftest import selftest
-    from dnncc.targets.c_source import code, header, weights
+    from dnncc.targets.c_source import code, header, headers, weights
 
     program = compilation.program
     name = program.name
@@ -149,10 +149,11 @@ def _fill(compilation: Compilation, folder: Path) -> None:
         f"{name}.c": code(program),
         f"{name}_weights.c": weights(program),
         f"{name}_selftest.c": selftest(program, vectors),
-        "dnncc.h": (files("dnncc.runtime") / "include" / "dnncc.h").read_text(),
         "report.html": render(from_compilation(compilation)),
     }
-    texts |= build_files(name, [*sources, f"{name}_selftest.c"], [f"{name}.h", "dnncc.h"])
+    ours = headers(program)
+    texts |= {file: (files("dnncc.runtime") / "include" / file).read_text() for file in ours}
+    texts |= build_files(name, [*sources, f"{name}_selftest.c"], [f"{name}.h", *ours])
     for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8", newline="\n")

@@ -16,7 +16,7 @@ from dnncc.ir.types import Array, DType
 from dnncc.passes.pipeline import PassStatistics, Pipeline
 
 if TYPE_CHECKING:
-    from dnncc.passes.quantize import Accumulator
+    from dnncc.passes.quantize import Accumulator, Agreement
     from dnncc.targets.boards import Board
     from dnncc.targets.program import Program
 
@@ -71,6 +71,8 @@ class Compilation:
         samples: integer inputs kept for the self-test, one tuple of arrays per sample.
         calibrated: whether real samples were given; False means made up ones.
         statistics: what each pass did.
+        agreement: where the model gives its own grids: how far each value is from what the model says, in steps;
+            empty for others.
         warnings: what the user must know, one sentence each.
         seconds: wall time of the compile.
     """
@@ -86,6 +88,7 @@ class Compilation:
     samples: tuple[tuple[Array, ...], ...]
     calibrated: bool
     statistics: tuple[PassStatistics, ...]
+    agreement: tuple[Agreement, ...]
     warnings: tuple[str, ...]
     seconds: float
 
@@ -107,12 +110,14 @@ _C_KEYWORDS = frozenset((
 # NAME_t would be a type of <stdint.h> or <stddef.h>, or NAME.h one of the headers that the sources include.
 _C_TAKEN = frozenset((
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "intptr", "uintptr", "intmax",
-    "uintmax", "size", "ssize", "ptrdiff", "wchar", "max_align", "nullptr", "dnncc", "stdint", "stddef", "string",
-    "stdio", "stdlib", "limits", "math", "stdbool", "main",
+    "uintmax", "size", "ssize", "ptrdiff", "wchar", "max_align", "nullptr", "dnncc", "dnncc_math", "stdint", "stddef",
+    "string", "stdio", "stdlib", "limits", "math", "stdbool", "main",
 ))
 # fmt: on
 SYNTHETIC_SAMPLES = 32
 SELFTEST_SAMPLES = 4
+_SHOWN = 8
+_NOISE = "from made up noise, and accuracy will suffer; give real inputs with --calibrate X.npz"
 
 
 def compile_model(
@@ -142,6 +147,7 @@ def compile_model(
     """
     from dnncc.artifact import check_writable, write_artifact
     from dnncc.loading import load_hashed
+    from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
     from dnncc.targets.boards import load_board
 
     start = time.perf_counter()
@@ -155,12 +161,20 @@ def compile_model(
         model, chosen.dims, example_inputs=example_inputs, inputs=chosen.inputs, outputs=chosen.outputs
     )
     warnings = _warn_float(chosen, board)
-    samples, calibrated = _samples(graph, calibrate, chosen, warnings)
+    samples, calibrated = _samples(graph, calibrate)
     say("simplifying and quantizing")
     pipeline = Pipeline.parse(chosen.passes if chosen.passes is not None else default_pipeline(chosen))
     float_graph = graph.clone()
-    meaning, statistics = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
+    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
+    warnings += _warn_scales(float_graph, learned, calibrated)
     _check_legal(meaning, chosen)
+    selftest = _selftest_samples(meaning, samples)
+    agreement = _agreement(float_graph, meaning, selftest, learned)
+    warnings += [
+        f"'{a.node}' can be {a.steps} steps of '{a.value}' away from the model: {a.reason}"
+        for a in agreement
+        if a.steps > 1 and a.reason != REASONS[CALIBRATED]
+    ]
     say("lowering and planning")
     program = _program(meaning, chosen, board, say)
     _check_fits(program, board)
@@ -173,9 +187,10 @@ def compile_model(
         program,
         str(pipeline),
         _accumulators(meaning),
-        _selftest_samples(meaning, samples),
+        selftest,
         calibrated,
         tuple(statistics),
+        agreement,
         tuple(warnings),
         time.perf_counter() - start,
     )
@@ -228,37 +243,47 @@ def _warn_float(options: Options, board: Board) -> list[str]:
     return []
 
 
+def _warn_scales(float_graph: Graph, learned: Sequence[str], calibrated: bool) -> list[str]:
+    """What the user must know about scales that no model and no samples gave."""
+    if not learned or calibrated:
+        return []
+    if not float_graph.find("fake_quantize", "dequantize_linear"):
+        reason = "no calibration samples were given: the scales come"
+        return [f"{reason} {_NOISE}"]
+    shown = ", ".join(learned[:_SHOWN]) + (", ..." if len(learned) > _SHOWN else "")
+    reason = f"the model gives no scales for {len(learned)} of its values ({shown}): they come"
+    return [f"{reason} {_NOISE}"]
+
+
 def _samples(
-    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None, options: Options, warnings: list[str]
+    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None
 ) -> tuple[dict[str, Array], bool]:
     from dnncc.calibration import load_samples, synthetic_samples
 
     if calibrate is not None:
         return load_samples(calibrate, graph), True
-    if options.dtype == "int8":
-        warnings.append(
-            "no calibration samples were given: the scales come from made up noise, and accuracy will suffer; "
-            "give real inputs with --calibrate X.npz"
-        )
     return synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0), False
 
 
 def _run_pipeline(
     pipeline: Pipeline, graph: Graph, samples: dict[str, Array], options: Options, float_graph: Graph
-) -> tuple[Graph, list[PassStatistics]]:
-    """The network's meaning, and what each pass did; ``float_graph`` becomes the last graph before quantization."""
+) -> tuple[Graph, list[PassStatistics], list[str]]:
+    """The network's meaning, what each pass did, and the values whose scales the samples decided about;
+    ``float_graph`` becomes the last graph before quantization.
+    """
     from dnncc.ir.verify import verify_integer
-    from dnncc.passes.quantize import bind_samples
+    from dnncc.passes.quantize import Quantize, bind_samples
 
     def observe(statistics: PassStatistics, current: Graph) -> None:
         if all(not v.type.dtype.is_integer or v.type.quantization is None for v in current.values()):
             copy = current.clone()
             float_graph.inputs, float_graph.outputs, float_graph.nodes = copy.inputs, copy.outputs, copy.nodes
 
-    statistics = bind_samples(pipeline, samples).run(graph, options.dump_ir, observe)
+    bound = bind_samples(pipeline, samples)
+    statistics = bound.run(graph, options.dump_ir, observe)
     if options.dtype == "int8":
         verify_integer(graph)
-    return graph, statistics
+    return graph, statistics, [n for p in bound.passes if isinstance(p, Quantize) for n in p.calibrated]
 
 
 def _check_legal(graph: Graph, options: Options) -> None:
@@ -338,6 +363,16 @@ def _accumulators(graph: Graph) -> tuple[Accumulator, ...]:
     from dnncc.passes.quantize import accumulator_intervals
 
     return tuple(accumulator_intervals(graph))
+
+
+def _agreement(
+    float_graph: Graph, meaning: Graph, samples: Sequence[Sequence[Array]], learned: Sequence[str]
+) -> tuple[Agreement, ...]:
+    from dnncc.passes.quantize import agreements
+
+    if not float_graph.find("fake_quantize") or meaning.find("fake_quantize"):
+        return ()
+    return tuple(agreements(float_graph, meaning, samples, set(learned)))
 
 
 def _selftest_samples(graph: Graph, samples: Mapping[str, Array]) -> tuple[tuple[Array, ...], ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from dnncc.ir.graph import Const, Node, Value
-from dnncc.ir.types import Array, DType
+from dnncc.ir.types import Array, DType, Quantization
 from dnncc.ops.batch_norm import BatchNorm
 from dnncc.ops.conv2d import Conv2d
 from dnncc.passes.match import Rewriter, constant_operand
@@ -71,7 +71,14 @@ def _into_producer(rewriter: Rewriter, node: Node, a: Affine) -> bool:
         return False
     w, b = parameters
     new_w = w * scale.reshape(-1, *[1] * (w.ndim - 1))
-    return _set_parameters(rewriter, producer, new_w, b * scale + offset) and rewriter.replace(
+    known = producer.inputs[1].type.quantization
+    if known is not None and known.axis in (None, 0) and scale.all():
+        # Weights on known scales stay so: their signs may change, their integers' magnitudes do not.
+        scales = np.broadcast_to(np.asarray(known.scale), scale.shape) * np.abs(scale)
+        known = Quantization(tuple(scales.tolist()), 0)
+    else:
+        known = None
+    return _set_parameters(rewriter, producer, new_w, b * scale + offset, known) and rewriter.replace(
         node.output, a.x
     )
 
@@ -113,12 +120,16 @@ def _parameters(node: Node) -> tuple[Array, Array] | None:
     return w.data.astype(np.float64), b.data.astype(np.float64)
 
 
-def _set_parameters(rewriter: Rewriter, node: Node, w: Array, b: Array) -> bool:
-    """Give ``node`` other weights and bias, unless they are beyond f32."""
+def _set_parameters(
+    rewriter: Rewriter, node: Node, w: Array, b: Array, known: Quantization | None = None
+) -> bool:
+    """Give ``node`` other weights, on the scales ``known``, and bias, unless they are beyond f32."""
     with np.errstate(over="ignore"):
         arrays = [array.astype(np.float32) for array in (w, b)]
     if not all(np.isfinite(array).all() for array in arrays):
         return False
     old = [v for v in node.inputs[1:] if isinstance(v, Const)]
-    node.inputs[1:] = [rewriter.renewed(v, array) for v, array in zip(old, arrays, strict=True)]
+    node.inputs[1:] = [
+        rewriter.renewed(v, array, q) for v, array, q in zip(old, arrays, (known, None), strict=True)
+    ]
     return True

@@ -9,10 +9,17 @@ from typing import ClassVar
 
 import numpy as np
 from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.ops.arg import ArgExtreme, Hardmax
 from dnncc.ops.base import OPS, Op
 from dnncc.ops.batch_norm import BatchNorm
 from dnncc.ops.concat import Concat
+from dnncc.ops.cumulative import Cumulative
+from dnncc.ops.log_softmax import LogSoftmax
+from dnncc.ops.lrn import Lrn
+from dnncc.ops.moved import along_outputs
+from dnncc.ops.normalize import Normalize
 from dnncc.ops.pad import Pad
+from dnncc.ops.reduce import Reduction
 from dnncc.ops.reshape import Reshape
 from dnncc.ops.slice import Slice
 from dnncc.ops.softmax import Softmax
@@ -21,6 +28,10 @@ from dnncc.passes.base import Pass
 from dnncc.passes.match import Rewriter, rewrite
 
 Perm = tuple[int, ...]
+OF_ONE_AXIS = Softmax | LogSoftmax | Hardmax | ArgExtreme | Cumulative | Lrn
+OF_AXES = Reduction | Normalize
+"""Operators that keep every axis in its place, and say in ``axis`` or ``axes`` along which they work."""
+ALONG_AXES = OF_ONE_AXIS | OF_AXES
 Shape = tuple[int, ...]
 
 
@@ -31,8 +42,8 @@ class CancelTransposes(Pass):
     - transpose of transpose is one transpose, or nothing; likewise with a reshape in between that splits and
       joins axes that the outer one keeps together (a channel shuffle);
     - a transpose that moves only axes of size 1 is a reshape;
-    - f(transpose(x)) is transpose(f(x)) for elementwise f, batch_norm, concat, pad, slice and softmax, if the
-      other operands are transposed alike, constants, or need but a reshape;
+    - f(transpose(x)) is transpose(f(x)) for elementwise f, batch_norm, concat, pad, slice, softmax, reductions and
+      others along axes, if the other operands are transposed alike, constants, or need but a reshape;
     - reshape(transpose(x)) is transpose(reshape(x)) if the reshape splits and joins neighbours of x;
     - linear(reshape(transpose(x))) is linear(reshape(x)) with the columns of the weights permuted.
     """
@@ -41,7 +52,9 @@ class CancelTransposes(Pass):
 
     def run(self, graph: Graph) -> None:
         elementwise = [name for name, op in OPS.items() if op.elementwise]
-        along_axes = ["batch_norm", "concat", "pad", "slice", "softmax"]
+        along_axes = [
+            name for name, op in OPS.items() if issubclass(op, Concat | Pad | Slice | BatchNorm | ALONG_AXES)
+        ]
         sinks = dict.fromkeys([*elementwise, *along_axes], _sink)
         rewrite(graph, {**sinks, "transpose": _merge, "reshape": _swap_with_reshape, "linear": _into_weights})
 
@@ -119,8 +132,10 @@ def _sink(rewriter: Rewriter, node: Node) -> bool:
 def _on_permuted_axes(op: Op, perm: Perm) -> Op:
     """``op'`` such that ``op(transpose(x))`` is ``transpose(op'(x))``."""
     inverse = _inverse(perm)
-    if isinstance(op, BatchNorm | Concat | Softmax):
+    if isinstance(op, BatchNorm | Concat | OF_ONE_AXIS):
         return replace(op, axis=perm[op.axis])
+    if isinstance(op, OF_AXES):
+        return replace(op, axes=tuple(sorted(perm[axis] for axis in op.axes)))
     if isinstance(op, Pad):
         return replace(op, pads=tuple(op.pads[i] for i in inverse))
     if isinstance(op, Slice):
@@ -211,5 +226,5 @@ def _into_weights(rewriter: Rewriter, node: Node) -> bool:
     grid = w.data.reshape(outputs, *(source[axis] for axis in inner))
     data = grid.transpose(0, *(1 + inner.index(axis) for axis in sorted(inner))).reshape(outputs, columns)
     unpermuted = rewriter.insert(node, Reshape(flat.type.shape), [x], flat, reshape.name)
-    node.inputs = [unpermuted, rewriter.renewed(w, data), b]
+    node.inputs = [unpermuted, rewriter.renewed(w, data, along_outputs(w)), b]
     return True

@@ -12,8 +12,10 @@ from dnncc.ops.accumulate import product_type
 from dnncc.ops.add import Add
 from dnncc.ops.batch_norm import BatchNorm
 from dnncc.ops.linear import Linear
+from dnncc.ops.moved import moved_quantization
 from dnncc.ops.mul import Mul
 from dnncc.ops.pool2d import Pool2d
+from dnncc.ops.transpose import Transpose
 from dnncc.passes.affine import affine
 from dnncc.passes.base import Pass
 from dnncc.passes.match import Rewriter, rewrite
@@ -53,9 +55,7 @@ def _linear(rewriter: Rewriter, node: Node) -> bool:
     x, w = node.inputs
     if not isinstance(w, Const) or w.type.rank != 2 or isinstance(x, Const) or x.type.rank < 2:
         return False
-    if w.type.quantization is not None and w.type.quantization.axis is not None:
-        return False
-    weights = rewriter.renewed(w, w.data.T)
+    weights = rewriter.renewed(w, w.data.T, moved_quantization(Transpose((1, 0)), [w]))
     zeros = np.zeros(w.type.shape[1], product_type(x.type, w.type).numpy)
     node.op, node.inputs = Linear(), [x, weights, rewriter.graph.const(f"{node.name}_bias", zeros)]
     return True

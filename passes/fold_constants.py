@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dnncc.ir.graph import Const, Graph, Node
+from dnncc.ops.moved import moved_quantization
 from dnncc.passes.base import Pass
 from dnncc.passes.match import ANY, Rewriter, rewrite
 
@@ -26,6 +27,9 @@ def _fold(rewriter: Rewriter, node: Node) -> bool:
         return False
     rewriter.graph.remove(node)
     for value, array in zip(node.outputs, node.op.reference(*operands), strict=True):
-        folded = Const.of(value.name, array, value.type.quantization)
+        quantization = value.type.quantization
+        if len(node.outputs) == 1 and quantization is None:
+            quantization = moved_quantization(node.op, [v for v in node.inputs if isinstance(v, Const)])
+        folded = Const.of(value.name, array, quantization)
         rewriter.graph.replace_uses(value, folded)
     return True

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from dnncc.ir.graph import Const, Graph, Node, Value
-from dnncc.ir.types import Array, DType
+from dnncc.ir.types import Array, DType, Quantization
 from dnncc.ops.base import Op
 
 ANY = "*"
@@ -63,10 +63,16 @@ class Rewriter:
         if node.output not in self._outputs:
             y.name, node.output.name = node.output.name, y.name
 
-    def renewed(self, const: Const, data: Array) -> Const:
-        """A constant of other content in the place of ``const``, with its name if nothing else reads that."""
+    def renewed(self, const: Const, data: Array, quantization: Quantization | None = None) -> Const:
+        """A constant of other content in the place of ``const``, with its name if nothing else reads that.
+
+        Args:
+            quantization: of the new content; by default an integer's stays, and a float's is not known any more.
+        """
+        if quantization is None and const.type.dtype.is_integer:
+            quantization = const.type.quantization
         free = len(self._users.get(const, [])) == 1 and const not in self._outputs
-        return Const.of(const.name if free else self.graph.fresh(const.name), data, const.type.quantization)
+        return Const.of(const.name if free else self.graph.fresh(const.name), data, quantization)
 
     def replace(self, old: Value, new: Value) -> bool:
         """Let every reader of ``old`` read the equal value ``new``; an output of the graph keeps its name.

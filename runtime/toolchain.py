@@ -147,7 +147,8 @@ def compile_library(sources: Sequence[Path], name: str) -> Path:
     def build(folder: Path) -> None:
         driver.run((*flags, *(str(source) for source in sources), "-o", file), folder)
 
-    return cached_build((driver.version, *flags), sources, build) / file
+    headers = sorted({header for source in sources for header in source.parent.glob("*.h")})
+    return cached_build((driver.version, *flags), [*sources, *headers], build) / file
 
 
 def firmware_flags(driver: Compiler, core: Core) -> tuple[str, ...]:

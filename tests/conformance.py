@@ -25,7 +25,7 @@ PLAIN = {T.FLOAT, T.BOOL, T.INT8, T.INT16, T.INT32, T.INT64, T.UINT8, T.UINT16, 
 """The types of which every case counts: float32, integers and booleans."""
 
 # Results of arithmetic in 16 bits, which dnncc does in 32.
-ROUGH = {np.dtype(np.float16): 2e-3}
+ROUGH = {T.FLOAT16: 2e-3, T.BFLOAT16: 2e-2}
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,12 @@ def loaded(case: Conformance) -> Loaded | str:
 
 def agrees(case: Conformance, found: Sequence[Array]) -> bool:
     """Whether results are the case's, within its own tolerance; integers and booleans exactly."""
-    for ours, value in zip(found, case.outputs, strict=True):
+    declared = [v.type.tensor_type.elem_type for v in case.model.graph.output]
+    for ours, value, kind in zip(found, case.outputs, declared, strict=True):
         theirs = array(value)
-        rtol = ROUGH.get(theirs.dtype, case.rtol)
-        if ours.shape != theirs.shape or (ours.dtype.kind == "f") != (theirs.dtype.kind == "f"):
+        rtol = ROUGH.get(kind, case.rtol)
+        is_float = theirs.dtype.kind == "f" or kind in ROUGH
+        if ours.shape != theirs.shape or (ours.dtype.kind == "f") != is_float:
             return False
         with np.errstate(over="ignore"):
             theirs = theirs.astype(ours.dtype, copy=False)

@@ -20,6 +20,7 @@ from dnncc.runtime.toolchain import compile_library
 from dnncc.targets.program import GroupCode, lower_group
 
 _INCLUDE = Path(__file__).parents[1] / "runtime" / "include"
+HEADERS = ("dnncc.h", "dnncc_math.h")
 
 
 def conv(
@@ -181,7 +182,7 @@ def random_array(rng: np.random.Generator, type_: TensorType) -> Array:
 
 def compile_kernels(kernels: Sequence[Kernel], folder: Path) -> None:
     """Compile kernels as one C file, in one call of the compiler."""
-    text = '#include "dnncc.h"\n\n'
+    text = "".join(f'#include "{header}"\n' for header in HEADERS) + "\n"
     for i, kernel in enumerate(kernels):
         function = kernel.code.function
         call = ", ".join(f"a[{j}]" for j in range(len(function.parameters)))
@@ -190,7 +191,8 @@ def compile_kernels(kernels: Sequence[Kernel], folder: Path) -> None:
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     source = folder / f"k{name}.c"
     source.write_text(text)
-    (folder / "dnncc.h").write_text((_INCLUDE / "dnncc.h").read_text())
+    for header in HEADERS:
+        (folder / header).write_text((_INCLUDE / header).read_text())
     library = ctypes.CDLL(str(compile_library([source], f"k{name}")))
     for i, kernel in enumerate(kernels):
         kernel.function = getattr(library, f"run_{i}")

@@ -52,7 +52,7 @@ BROADCASTS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
 EVERY_TYPE = ("int8", "uint8", "int16", "int32")
 
 
-def binary(op: Op) -> Iterator[Case]:
+def binary(op: Add | Sub | Mul) -> Iterator[Case]:
     bits = 15 if op.name == "mul" else 31
     for a, b in BROADCASTS:
         yield Case(op, [floats(*a), floats(*b)])
@@ -60,6 +60,9 @@ def binary(op: Op) -> Iterator[Case]:
         yield Case(op, [floats(*a), Fixed(floats(*b))])
         yield Case(op, [Fixed(integers("int32", *a, bits=bits)), integers("int32", *b, bits=bits)])
     yield Case(op, [integers("int64", 2, 3, bits=2 * bits), integers("int64", 3, bits=2 * bits)])
+    for dtype in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
+        yield Case(type(op)(wraps=True), [integers(dtype, 5, 7), integers(dtype, 7)])
+        yield Case(type(op)(wraps=True), [integers(dtype, 5, 1), Fixed(integers(dtype, 7)[::-1].copy())])
 
 
 def of_every_shape_and_type(op: Op) -> Iterator[Case]:
@@ -86,6 +89,14 @@ def casts() -> Iterator[Case]:
             yield Case(Cast(target), [integers(source, 3, 4).astype("int64").clip(0, 127).astype(source)])
     for target in (DType.F64, DType.I8, DType.I16, DType.I32, DType.I64, DType.BOOL):
         yield Case(Cast(target), [floats(3, 4)])
+    beyond = np.array(
+        [np.nan, np.inf, -np.inf, 3e38, -3e38, -0.5, 255.9, 2.0**31, 2.0**63, -(2.0**31)], np.float32
+    )
+    for target in DType:
+        if target.is_integer:
+            yield Case(Cast(target, wraps=True), [beyond])
+            for source in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
+                yield Case(Cast(target, wraps=True), [integers(source, 3, 4)])
     yield Case(Cast(DType.BOOL), [integers("int32", 3) & ~255])
     yield Case(Cast(DType.F32), [integers("int32", 3, 4)])
     yield Case(Cast(DType.I32), [np.array([[True, False]])])
@@ -118,6 +129,16 @@ def requantizations() -> Iterator[Case]:
     yield Case(Requantize(DType.I8, 20), [integers("int32", 2, 3, 4), Fixed(integers("int32", 3, 1))])
     yield Case(Requantize(DType.I8, 20), [integers("int32", 2, 3, 4), Fixed(integers("int32", 1, 1, 1))])
     yield Case(Requantize(DType.I8, 40), [integers("int32", 2, 3, 4), integers("int32", 4)])
+    for m, shift in ((1, 0), (1, 3), (1 << 14, 20), (1 << 20, 32), (-(1 << 29), 40)):
+        one = Fixed(np.array(m, np.int32))
+        for zero in (-128, 117, -(1 << 31) + 1, (1 << 31) - 1):
+            for dtype in (DType.I8, DType.U8, DType.I16, DType.I32):
+                op = Requantize(dtype, shift, zero_point=zero)
+                yield Case(op, [integers("int32", 30), one])
+                yield Case(op, [integers("uint8", 30), one])
+        for rounding in ("half_up", "half_even"):
+            op = Requantize(DType.I8, shift, rounding, lo=-100, zero_point=3)
+            yield Case(op, [np.arange(-99, 99).astype(np.int32), one])
 
 
 def pools(*kinds: Any, dtypes: Sequence[str]) -> Iterator[Case]:

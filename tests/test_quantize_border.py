@@ -20,7 +20,8 @@ from kernel_harness import Kernel
 
 SCALES = [1.0, 0.5847029089927673, 1 / 127, 3e-20, 7e20]
 OPS = [Quantize(dtype, 0.3, zero) for dtype in (DType.I8, DType.U8) for zero in (0, 83)] + [
-    Quantize(DType.I8, 2.0, -128)
+    Quantize(DType.I8, 2.0, -128),
+    Quantize(DType.I16, 0.01, -2731),
 ]
 
 
@@ -84,7 +85,7 @@ def test_the_c_code_of_dequantize_gives_the_same_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("op", "x"),
     [
-        (Quantize(DType.I16), DType.F32),
+        (Quantize(DType.U16), DType.F32),
         (Quantize(DType.I8), DType.I8),
         (Quantize(DType.I8, 0.0), DType.F32),
         (Quantize(DType.I8, -1.0), DType.F32),

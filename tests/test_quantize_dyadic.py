@@ -6,9 +6,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from dnncc.ir.types import DType
+from dnncc.ir.graph import Const, Value
+from dnncc.ir.types import DType, TensorType
+from dnncc.ops.ranges import Interval
 from dnncc.ops.requantize import Requantize
-from dnncc.passes.quantize.dyadic import MAX_SHIFT, NARROW_BITS, dyadic, requantized
+from dnncc.passes.quantize.dyadic import MAX_SHIFT, NARROW_BITS, dyadic
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -89,9 +91,14 @@ def test_ratios_without_a_multiplier_are_refused(ratio: float) -> None:
         dyadic(np.array([1.0, ratio]))
 
 
-@given(I32, I32, st.lists(I32, min_size=1, max_size=3), st.integers(0, MAX_SHIFT))
-def test_the_interval_of_a_requantization_holds_its_ends(a: int, b: int, m: list[int], shift: int) -> None:
-    op, multiplier = Requantize(DType.I32, shift), np.array(m, np.int32)
-    low, high = requantized(op, multiplier, np.array(min(a, b)), np.array(max(a, b)))
+@given(I32, I32, st.lists(I32, min_size=1, max_size=3), st.integers(0, MAX_SHIFT), I32)
+def test_the_interval_of_a_requantization_holds_its_ends(
+    a: int, b: int, m: list[int], shift: int, zero: int
+) -> None:
+    op, multiplier = Requantize(DType.I32, shift, zero_point=max(zero, -(2**31) + 1)), np.array(m, np.int32)
+    x = Value("x", TensorType(DType.I32, (1, len(m))))
+    ranges = op.ranges([x, Const.of("m", multiplier)], [Interval.of(min(a, b), max(a, b))])
+    assert ranges is not None
+    low, high = ranges.output.low, ranges.output.high
     ends = [op.reference(np.full(len(m), x, np.int32), multiplier)[0] for x in (a, b)]
     assert np.array_equal(np.minimum(*ends), low) and np.array_equal(np.maximum(*ends), high)

@@ -13,10 +13,10 @@ from dnncc.ir.types import Array, DType
 from dnncc.ops.add import Add
 from dnncc.ops.average_pool2d import AveragePool2d
 from dnncc.ops.batch_norm import BatchNorm
-from dnncc.ops.cast import Cast
 from dnncc.ops.clip import Clip
 from dnncc.ops.concat import Concat
 from dnncc.ops.conv2d import Conv2d
+from dnncc.ops.dynamic_quantize import DynamicScale
 from dnncc.ops.matmul import Matmul
 from dnncc.ops.max_pool2d import MaxPool2d
 from dnncc.ops.mul import Mul
@@ -359,10 +359,12 @@ def test_fewer_bits_for_activations(bits: int) -> None:
 
 
 def test_all_operators_without_an_integer_form_are_listed() -> None:
-    net = Net(IMAGE)
-    y = net.emit(Cast(DType.F32), net.emit(Cast(DType.F32), net.inputs[0], name="one"), name="two")
+    net = Net((6,), (6,))
+    scales = [
+        net.emit(DynamicScale(), x, name=name) for x, name in zip(net.inputs, ("one", "two"), strict=True)
+    ]
     with pytest.raises(QuantizationError) as error:
-        net.quantized(y)
+        net.quantized(*scales)
     assert [c.name for c in error.value.culprits] == ["one", "two"]
     assert "--dtype float32" in error.value.help
 

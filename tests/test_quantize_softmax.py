@@ -136,7 +136,7 @@ def test_axes_are_independent() -> None:
         (TensorType(DType.I8, (1, 4)), TensorType(DType.I32, (16, 16)), SoftmaxInt(1)),
         (TensorType(DType.I8, (1, 4)), TensorType(DType.I32, (256,)), SoftmaxInt(2)),
         (TensorType(DType.I8, (1, MAX_LENGTH + 1)), TensorType(DType.I32, (256,)), SoftmaxInt(1)),
-        (TensorType(DType.I8, (1, 4)), TensorType(DType.I32, (256,)), SoftmaxInt(1, DType.I16)),
+        (TensorType(DType.I8, (1, 4)), TensorType(DType.I32, (256,)), SoftmaxInt(1, DType.U16)),
     ],
 )
 def test_wrong_operands_are_refused(x: TensorType, table: TensorType, op: SoftmaxInt) -> None:

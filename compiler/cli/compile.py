@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +132,23 @@ def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str
             "proven": manifest["accumulators"]["proven"],
             "count": len(compilation.accumulators),
         },
+        "agreement": _agreement(compilation),
         "seconds": round(seconds, 3),
+    }
+
+
+def _agreement(compilation: Compilation) -> dict[str, Any] | None:
+    """How far the integers are from a model that gives its own grids; None for other models."""
+    rows = compilation.agreement
+    if not rows:
+        return None
+    outputs = {v.name for v in compilation.graph.outputs}
+    return {
+        "values": sum(r.elements for r in rows),
+        "differing": sum(r.differing for r in rows),
+        "steps": max(r.steps for r in rows),
+        "outputs": [{"name": r.value, "steps": r.total} for r in rows if r.value in outputs],
+        "nodes": [asdict(r) for r in rows if r.differing],
     }
 
 
@@ -166,6 +183,13 @@ def _text(document: dict[str, Any], kinds: Mapping[str, str]) -> str:
             "proven not to overflow" if document["accumulators"]["proven"] else "NOT proven free of overflow"
         )
         lines.append(f"  sums     {document['accumulators']['count']} accumulators, {proven}")
+    if document["agreement"] is not None:
+        found = document["agreement"]
+        most = max((o["steps"] for o in found["outputs"]), default=0)
+        lines.append(
+            f"  model    its own scales; {found['differing']:,} of {found['values']:,} values rounded otherwise, "
+            f"by at most {found['steps']} steps; outputs at most {most} steps apart"
+        )
     lines.append(f"  in {document['seconds']:.1f} s; next: dnncc validate {document['artifact']}")
     return "\n".join(lines)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ from dnncc.frontends.onnx_cut import cut
 from dnncc.frontends.onnx_dims import input_shapes
 from dnncc.frontends.onnx_importer import GraphImporter
 from dnncc.frontends.onnx_node import ModelNode
-from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS, onnx_key
-from dnncc.frontends.onnx_structure import declared_shapes, execution_order, node_names, texts
+from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS, Result, TensorSequence, onnx_key
+from dnncc.frontends.onnx_structure import declared_shapes, execution_order, node_names, reads, texts
 from dnncc.frontends.onnx_tensors import array_of
 from dnncc.ir.graph import Const, Graph, Value
 from dnncc.ir.types import TensorType
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OLDEST_OPSET = 7
+MOST_INLINED = 20_000
+"""How many nodes the bodies of If, Loop and Scan may become."""
 
 
 def supported_op_types() -> list[str]:
@@ -109,7 +112,17 @@ def _check_texts(model: Any) -> None:
 
 
 def _load_importers() -> None:
-    for module in ("folded", "composed", "resize"):
+    for module in (
+        "folded",
+        "composed",
+        "resize",
+        "control",
+        "sequences",
+        "quantized",
+        "qlinear",
+        "qonnx",
+        "integer",
+    ):
         importlib.import_module(f"dnncc.frontends.onnx_{module}")
     load_all()
 
@@ -123,8 +136,11 @@ class _Model:
         self.folder = folder
         self.opset = self._opset()
         self.declared = declared_shapes(model.graph)
-        self.values: dict[str, Value | None] = {}
+        self.values: MutableMapping[str, Result | None] = {}
         """Every name in the model; None for what an unsupported node should have defined."""
+        self._bodies: dict[str, dict[str, Value | None]] = {}
+        """The constants of the bodies of nodes, which every pass through them shares."""
+        self._room = MOST_INLINED
         self.problems: dict[type[ModelError], list[Culprit]] = {}
 
     def build(self, dims: Mapping[str, int], name: str) -> Graph:
@@ -132,11 +148,11 @@ class _Model:
         nodes = self.proto.node
         names = node_names(nodes)
         order = execution_order(self.proto, names)
-        used = {name for i in order for name in nodes[i].input} | {value.name for value in self.proto.output}
+        used = {name for i in order for name in reads(nodes[i])} | {value.name for value in self.proto.output}
         graph = Graph(name, self._inputs(dims))
-        self._constants(used)
+        self.values.update(self._constants(self.proto, used))
         reserved = {*self.values, *(name for node in nodes for name in node.output)}
-        importer = GraphImporter(graph, reserved, names)
+        importer = GraphImporter(graph, reserved, names, lambda *body: self._inline(importer, *body))
         for i in order:
             try:
                 results = self._import(importer, nodes[i], names[i], used)
@@ -196,29 +212,74 @@ class _Model:
         self.values.update({value.name: value for value in values})
         return values
 
-    def _constants(self, used: set[str]) -> None:
-        for tensor in self.proto.initializer:
+    def _constants(self, graph: Any, used: set[str]) -> dict[str, Value | None]:
+        found: dict[str, Value | None] = {}
+        for tensor in graph.initializer:
             if tensor.name not in used:
                 continue
             try:
-                self.values[tensor.name] = Const.of(tensor.name, array_of(tensor, self.folder))
+                found[tensor.name] = Const.of(tensor.name, array_of(tensor, self.folder))
             except ModelError as error:
                 self._note(type(error), *error.culprits)
-                self.values[tensor.name] = None
-        for sparse in self.proto.sparse_initializer:
+                found[tensor.name] = None
+        for sparse in graph.sparse_initializer:
             if sparse.values.name in used:
                 self._note(UnsupportedError, Culprit(sparse.values.name, reason="a sparse constant"))
-                self.values[sparse.values.name] = None
+                found[sparse.values.name] = None
+        return found
 
-    def _import(self, importer: GraphImporter, proto: Any, name: str, used: set[str]) -> dict[str, Value]:
-        """The node's outputs by name; none if an operand is unknown because of an earlier problem."""
+    def _inline(
+        self, importer: GraphImporter, parent: str, body: Any, operands: Sequence[Value]
+    ) -> list[Value]:
+        """The results of a node's body; its values and nodes are named after the node."""
+        names = node_names(body.node)
+        if len(operands) != len(body.input):
+            raise InvalidGraphError("", [Culprit(parent, reason="its body takes another number of inputs")])
+        around = self.values
+        order = execution_order(body, names, around)
+        self._room -= 1 + len(order)
+        if self._room < 0:
+            raise UnsupportedError(
+                "", [Culprit(parent, reason=f"more than {MOST_INLINED} nodes when unrolled")]
+            )
+        outputs = [value.name for value in body.output]
+        used = {name for i in order for name in reads(body.node[i])} | set(outputs)
+        key = f"{parent}/{body.name}"
+        if key not in self._bodies:
+            self._bodies[key] = self._constants(body, used)
+            for value in self._bodies[key].values():
+                if value is not None:
+                    value.name = importer.unique_value(f"{parent}/{value.name}")
+        given = {value.name: operand for value, operand in zip(body.input, operands, strict=True)}
+        self.values = ChainMap({**self._bodies[key], **given}, around)
+        try:
+            for i in order:
+                inner = importer.unique_node(f"{parent}/{names[i]}")
+                results = self._import(importer, body.node[i], inner, used, parent)
+                self.values.update({name: results.get(name) for name in body.node[i].output if name})
+            found = [self.values[name] for name in outputs]
+        finally:
+            self.values = around
+        values = [value for value in found if isinstance(value, Value)]
+        if len(values) != len(found):
+            raise UnsupportedError("", [Culprit(parent, reason="a body that gives a sequence of tensors")])
+        return values
+
+    def _import(
+        self, importer: GraphImporter, proto: Any, name: str, used: set[str], parent: str = ""
+    ) -> dict[str, Result]:
+        """The node's outputs by name; none if an operand is unknown because of an earlier problem.
+
+        Args:
+            parent: the node in whose body this one is.
+        """
         op_type = onnx_key(proto.op_type, proto.domain)
         if op_type not in ONNX_OPS:
             raise UnsupportedError(
                 f"{name}: {op_type}", [Culprit(name, op_type, "operator is not supported")]
             )
         operands = [self.values[operand] if operand else None for operand in proto.input]
-        if any(operand and self.values[operand] is None for operand in proto.input):
+        if any(operand and self.values.get(operand, operand) is None for operand in reads(proto)):
             return {}
         node = ModelNode(
             proto,
@@ -231,13 +292,16 @@ class _Model:
         )
         importer.begin(node)
         returned = ONNX_OPS[op_type](importer, node)
-        values = [returned] if isinstance(returned, Value) else list(returned)
+        values = [returned] if isinstance(returned, Value | TensorSequence) else list(returned)
         node.check_all_seen()
         for index, output in enumerate(proto.output):
             if index >= len(values) and output in used:
                 raise node.unsupported(f"output {index} ({output}) is not supported")
         results = {output: value for output, value in zip(proto.output, values, strict=False) if output}
-        importer.finish(results)
+        tensors = {output: value for output, value in results.items() if isinstance(value, Value)}
+        if parent:
+            tensors = {importer.unique_value(f"{parent}/{output}"): v for output, v in tensors.items()}
+        importer.finish(tensors)
         return results
 
     def _outputs(self) -> dict[str, Value]:
@@ -245,6 +309,11 @@ class _Model:
         for proto in self.proto.output:
             value = self.values[proto.name]
             if value is None:
+                continue
+            if isinstance(value, TensorSequence):
+                self._note(
+                    UnsupportedError, Culprit(proto.name, reason="an output that is a sequence of tensors")
+                )
                 continue
             if not value.type.size:
                 self._note(

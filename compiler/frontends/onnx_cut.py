@@ -42,8 +42,9 @@ def cut(model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
         if name not in own:
             graph.input.append(info)
     if ends:
+        known = {v.name: v for v in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
         del graph.output[:]
-        graph.output.extend(helper.make_empty_tensor_value_info(name) for name in ends)
+        graph.output.extend(known.get(name) or helper.make_empty_tensor_value_info(name) for name in ends)
     needed = _needed(graph, [v.name for v in graph.output])
     kept = [node for node in graph.node if any(name in needed for name in node.output)]
     del graph.node[:]

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.graph import Value
-from dnncc.ops.elementwise import broadcast_shape
 
 
 @onnx_op("Identity")
@@ -84,19 +83,3 @@ def import_range(g: Importer, node: OnnxNode) -> Value:
     count = max(math.ceil((end - first) / by), 0)
     g.limit((count,))
     return g.const("range", (first + by * np.arange(count)).astype(start.dtype))
-
-
-@onnx_op("Equal")
-def import_equal(g: Importer, node: OnnxNode) -> Value:
-    a, b = node.array(0), node.array(1)
-    g.limit(broadcast_shape(a.shape, b.shape))
-    return g.const("equal", np.equal(a, b))
-
-
-@onnx_op("Where")
-def import_where(g: Importer, node: OnnxNode) -> Value:
-    condition, a, b = (node.array(i) for i in range(3))
-    if a.dtype != b.dtype:
-        raise node.invalid(f"operands of types {a.dtype} and {b.dtype}")
-    g.limit(broadcast_shape(condition.shape, a.shape, b.shape))
-    return g.const("where", np.where(condition, a, b))

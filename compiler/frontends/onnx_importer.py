@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from dnncc.frontends.onnx_node import ModelNode
 from dnncc.ir.graph import Const, Graph, Node, Value
-from dnncc.ir.types import Array, DType, TensorType
+from dnncc.ir.types import Array, DType, Quantization, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.copy import Copy
+from dnncc.ops.moved import moved_quantization
 from dnncc.ops.reshape import Reshape
 from dnncc.ops.transpose import Transpose
 
 MAX_CONSTANT = 1 << 27
 MAX_TENSOR = 1 << 31
-_LAYOUT = ("transpose", "reshape")
+_SURROUNDING = ("transpose", "reshape", "quantize_linear", "dequantize_linear")
+"""What importers put around the operator that a node is about."""
 
 
 class GraphImporter:
@@ -26,10 +29,19 @@ class GraphImporter:
         graph: the graph to fill; its inputs are there already.
         reserved: names of values in the model, which nothing else may take.
         node_names: names of the model's nodes, likewise.
+        inline: imports a ``GraphProto`` of a node of this name with these operands.
     """
 
-    def __init__(self, graph: Graph, reserved: Iterable[str], node_names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        reserved: Iterable[str],
+        node_names: Iterable[str],
+        inline: Callable[[str, Any, Sequence[Value]], list[Value]],
+    ) -> None:
         self.graph = graph
+        self._inline = inline
+        self._nodes = graph.nodes
         self._value_names = set(reserved)
         self._node_names = set(node_names)
         self._node: ModelNode | None = None
@@ -52,7 +64,9 @@ class GraphImporter:
             else:
                 folded = list(op.reference(*constants))
             hint = inputs[0].name or self._made.get(inputs[0], "")
-            return [self._constant(f"{hint}_{op.name}", data) for data in folded]
+            known = [v for v in inputs if isinstance(v, Const)]
+            moved = moved_quantization(op, known) if len(folded) == 1 and folded[0].size else None
+            return [self._constant(f"{hint}_{op.name}", data, moved) for data in folded]
         if any(not data.size for data in constants):
             raise self._current.unsupported("an operand without elements")
         outputs = [Value("", self._checked(type)) for type in types]
@@ -61,8 +75,16 @@ class GraphImporter:
         self._emitted.append(Node(op, list(inputs), outputs, ""))
         return outputs
 
-    def const(self, hint: str, data: Array) -> Value:
-        return self._constant(f"{self._current.name}_{hint}", np.asarray(data))
+    def const(self, hint: str, data: Array, quantization: Quantization | None = None) -> Value:
+        return self._constant(f"{self._current.name}_{hint}", np.asarray(data), quantization)
+
+    def inline(self, body: Any, operands: Sequence[Value]) -> list[Value]:
+        around = self._nodes, self._node, self._emitted, self._made
+        name, self._nodes = self._current.name, self._emitted
+        try:
+            return self._inline(name, body, operands)
+        finally:
+            self._nodes, self._node, self._emitted, self._made = around
 
     def limit(self, shape: Sequence[int]) -> None:
         if math.prod(shape) > MAX_CONSTANT:
@@ -81,8 +103,8 @@ class GraphImporter:
         assert self._node is not None
         return self._node
 
-    def _constant(self, hint: str, data: Array) -> Const:
-        value = Const.of("", data)
+    def _constant(self, hint: str, data: Array, quantization: Quantization | None = None) -> Const:
+        value = Const.of("", data, quantization)
         self._made[value] = hint
         return value
 
@@ -108,6 +130,14 @@ class GraphImporter:
         self._node = node
         self._emitted, self._made = [], {}
 
+    def unique_value(self, name: str) -> str:
+        """A name that no other value has."""
+        return self._unique(name, self._value_names)
+
+    def unique_node(self, name: str) -> str:
+        """A name that no other node has."""
+        return self._unique(name, self._node_names)
+
     def finish(self, results: dict[str, Value]) -> None:
         """Take over what was emitted.
 
@@ -123,15 +153,17 @@ class GraphImporter:
             value.name = self._unique(
                 hint if isinstance(value, Const) else f"{first}_{hint}", self._value_names
             )
-        main = next((n for n in self._emitted if n.macs), None) or next(
-            (n for n in self._emitted if n.op.name not in _LAYOUT), None
+        # The nodes of bodies have their names already.
+        own = [n for n in self._emitted if not n.name]
+        main = next((n for n in own if n.macs), None) or next(
+            (n for n in own if n.op.name not in _SURROUNDING), None
         )
-        for node in self._emitted:
-            if node is (main or self._emitted[-1]):
+        for node in own:
+            if node is (main or own[-1]):
                 node.name = self._current.name
             else:
                 node.name = self._unique(f"{self._current.name}_{node.op.name}", self._node_names)
-        self.graph.nodes += self._emitted
+        self._nodes += self._emitted
 
     def finish_graph(self, outputs: dict[str, Value]) -> None:
         """Set the graph's outputs, which keep their names in the model, and drop what nobody reads.

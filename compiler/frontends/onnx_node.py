@@ -6,13 +6,14 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from dnncc.errors import Culprit, InvalidGraphError, ModelError, UnsupportedError
+from dnncc.frontends.onnx_registry import Result, TensorSequence
 from dnncc.ir.graph import Const, Value
 from dnncc.ir.types import Array
 
 _Int = int
 _Float = float
 # onnx.AttributeProto.AttributeType, and the field that holds it.
-_FIELDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7, "strings": 8}
+_FIELDS = {"f": 1, "i": 2, "s": 3, "t": 4, "g": 5, "floats": 6, "ints": 7, "strings": 8}
 
 
 class ModelNode:
@@ -33,7 +34,7 @@ class ModelNode:
         proto: Any,
         name: str,
         opset: _Int,
-        operands: Sequence[Value | None],
+        operands: Sequence[Result | None],
         tensor_array: Callable[[Any], Array],
         used: Container[str] = (),
         declared: Mapping[str, tuple[_Int, ...]] | None = None,
@@ -67,7 +68,17 @@ class ModelNode:
 
     def optional(self, index: _Int) -> Value | None:
         self._seen_operands.add(index)
-        return self._operands[index] if index < len(self._operands) else None
+        found = self._operands[index] if index < len(self._operands) else None
+        if isinstance(found, TensorSequence):
+            raise self.unsupported(f"operand {index}, a sequence of tensors")
+        return found
+
+    def sequence(self, index: _Int) -> tuple[Value, ...]:
+        self._seen_operands.add(index)
+        found = self._operands[index] if index < len(self._operands) else None
+        if not isinstance(found, TensorSequence):
+            raise self.invalid(f"operand {index} is no sequence of tensors")
+        return found.items
 
     def value(self, index: _Int) -> Value:
         value = self.optional(index)
@@ -119,6 +130,9 @@ class ModelNode:
         found = self._attribute(name, "strings", default)
         return tuple(f if isinstance(f, str) else bytes(f).decode("utf-8", "replace") for f in found)
 
+    def graph(self, name: str) -> Any:
+        return self._attribute(name, "g", None)
+
     def tensor(self, name: str) -> Array:
         try:
             return self._tensor_array(self._attribute(name, "t", None))
@@ -159,4 +173,5 @@ class ModelNode:
                 raise self.unsupported(f"attribute '{name}' is not supported")
         for i, value in enumerate(self._operands):
             if value is not None and i not in self._seen_operands:
-                raise self.unsupported(f"operand {i} ({value.name}) is not supported")
+                what = "a sequence" if isinstance(value, TensorSequence) else value.name
+                raise self.unsupported(f"operand {i} ({what}) is not supported")

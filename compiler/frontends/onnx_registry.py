@@ -6,11 +6,12 @@ Kept apart from the frontend so that an operator's file needs neither the onnx p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from dnncc.errors import ModelError
 from dnncc.ir.graph import Value
-from dnncc.ir.types import Array, DType
+from dnncc.ir.types import Array, DType, Quantization
 from dnncc.ops.base import Op
 
 FLOAT16, BFLOAT16 = 10, 16
@@ -36,6 +37,13 @@ _Int = int
 _Float = float
 
 
+@dataclass(frozen=True)
+class TensorSequence:
+    """A sequence of tensors whose length and positions are known while the model is read: it leaves no trace."""
+
+    items: tuple[Value, ...]
+
+
 class OnnxNode(Protocol):
     """One node of an ONNX graph, with typed access to its operands and attributes.
 
@@ -53,6 +61,10 @@ class OnnxNode(Protocol):
 
     def optional(self, index: _Int) -> Value | None:
         """An operand that may be absent."""
+        ...
+
+    def sequence(self, index: _Int) -> tuple[Value, ...]:
+        """A required operand that is a sequence of tensors."""
         ...
 
     def array(self, index: _Int) -> Array:
@@ -76,6 +88,10 @@ class OnnxNode(Protocol):
     def strings(self, name: str, default: Sequence[str] | None = None) -> tuple[str, ...]: ...
 
     def tensor(self, name: str) -> Array: ...
+
+    def graph(self, name: str) -> Any:
+        """An attribute that is a ``GraphProto``, for ``Importer.inline``."""
+        ...
 
     def has(self, attribute: str) -> bool: ...
 
@@ -121,7 +137,19 @@ class Importer(Protocol):
         """Add one node; returns all its outputs."""
         ...
 
-    def const(self, hint: str, data: Array) -> Value: ...
+    def const(self, hint: str, data: Array, quantization: Quantization | None = None) -> Value:
+        """A constant; a float one with a quantization is known to be made of multiples of its scale."""
+        ...
+
+    def inline(self, body: Any, operands: Sequence[Value]) -> list[Value]:
+        """The results of a ``GraphProto`` of the current node, its nodes imported where that one is.
+
+        What it reads of the graphs around it, it finds there.
+
+        Args:
+            operands: what its inputs stand for.
+        """
+        ...
 
     def limit(self, shape: Sequence[int]) -> None:
         """Unsupported if a constant of this shape would be unreasonably large: call it before making one."""
@@ -136,7 +164,8 @@ class Importer(Protocol):
         ...
 
 
-ImportFunction = Callable[[Importer, OnnxNode], Value | Sequence[Value]]
+Result = Value | TensorSequence
+ImportFunction = Callable[[Importer, OnnxNode], Result | Sequence[Result]]
 ONNX_OPS: dict[str, ImportFunction] = {}
 """By the operator type as ``onnx_key`` writes it."""
 

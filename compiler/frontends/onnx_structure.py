@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from dnncc.errors import Culprit, InvalidGraphError
@@ -12,9 +12,12 @@ from dnncc.errors import Culprit, InvalidGraphError
 
 def texts(model: Any) -> Iterator[str]:
     """Every name and other text in a ``ModelProto`` that the import reads, as protobuf gives it."""
-    graph = model.graph
-    yield graph.name
     yield from (opset.domain for opset in model.opset_import)
+    yield from _graph_texts(model.graph)
+
+
+def _graph_texts(graph: Any) -> Iterator[str]:
+    yield graph.name
     for value in (*graph.input, *graph.output):
         yield value.name
         yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
@@ -29,6 +32,22 @@ def texts(model: Any) -> Iterator[str]:
             yield from (attribute.name, attribute.ref_attr_name, attribute.t.name)
             for entry in attribute.t.external_data:
                 yield from (entry.key, entry.value)
+            if attribute.HasField("g"):
+                yield from _graph_texts(attribute.g)
+
+
+def reads(node: Any) -> list[str]:
+    """The names that a ``NodeProto`` reads, also those that its bodies find in the graphs around them."""
+    found = list(node.input)
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            body = attribute.g
+            own = {v.name for v in body.input} | {t.name for t in body.initializer}
+            own |= {name for inner in body.node for name in inner.output}
+            inside = [name for inner in body.node for name in reads(inner)]
+            inside += [value.name for value in body.output]
+            found += [name for name in inside if name and name not in own]
+    return found
 
 
 def declared_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
@@ -57,7 +76,7 @@ def node_names(nodes: Sequence[Any]) -> list[str]:
     return names
 
 
-def execution_order(graph: Any, names: Sequence[str]) -> list[int]:
+def execution_order(graph: Any, names: Sequence[str], around: Collection[str] = ()) -> list[int]:
     """Positions of the nodes that the outputs depend on, each after those that define its operands.
 
     The model's own order is kept where it is one.
@@ -65,16 +84,17 @@ def execution_order(graph: Any, names: Sequence[str]) -> list[int]:
     Args:
         graph: the ``GraphProto``.
         names: what errors call the nodes.
+        around: what the graphs around this one define.
 
     Raises:
         InvalidGraphError: with every name that is defined twice or not at all, or the nodes that form cycles.
     """
     nodes = graph.node
-    problems = [*_duplicates(graph), *_dangling(graph, names)]
+    problems = [*_duplicates(graph), *_dangling(graph, names, around)]
     if problems:
         raise InvalidGraphError("the model's graph is not well formed", problems)
     producer = {name: i for i, node in enumerate(nodes) for name in node.output if name}
-    needs = [{producer[name] for name in node.input if name in producer} for node in nodes]
+    needs = [{producer[name] for name in reads(node) if name in producer} for node in nodes]
     order = _sorted(needs)
     if len(order) < len(nodes):
         cyclic = _cyclic(needs, set(range(len(nodes))) - set(order))
@@ -112,14 +132,15 @@ def _duplicates(graph: Any) -> list[Culprit]:
     return problems
 
 
-def _dangling(graph: Any, names: Sequence[str]) -> list[Culprit]:
+def _dangling(graph: Any, names: Sequence[str], around: Collection[str]) -> list[Culprit]:
     known = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     known |= {tensor.values.name for tensor in graph.sparse_initializer}
     known |= {name for node in graph.node for name in node.output} | {""}
+    known |= set(around)
     problems = [
         Culprit(names[i], node.op_type, f"reads '{name}', which nothing defines")
         for i, node in enumerate(graph.node)
-        for name in node.input
+        for name in reads(node)
         if name not in known
     ]
     problems += [

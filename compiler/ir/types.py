@@ -47,6 +47,11 @@ class DType(Enum):
         return not self.is_float and self is not DType.BOOL
 
     @property
+    def is_signed(self) -> bool:
+        """Whether it is an integer type with negative numbers."""
+        return self.is_integer and self.value.startswith("i")
+
+    @property
     def min(self) -> int:
         """Smallest value of an integer type; a boolean is 0 or 1."""
         return 0 if self is DType.BOOL else int(np.iinfo(self.numpy).min)

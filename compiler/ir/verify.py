@@ -97,14 +97,15 @@ def _value_problems(value: Value) -> Iterator[str]:
         yield f"has an empty or unknown dimension: {type.plain()}"
     if isinstance(value, Const) and (value.data.dtype != type.dtype.numpy or value.data.shape != type.shape):
         yield f"is {type.plain()}, but its data is {value.data.dtype}{list(value.data.shape)}"
-    yield from _quantization_problems(type)
+    yield from _quantization_problems(type, isinstance(value, Const))
 
 
-def _quantization_problems(type: TensorType) -> Iterator[str]:
+def _quantization_problems(type: TensorType, is_const: bool) -> Iterator[str]:
+    """A float constant may have a scale: its elements are multiples of it."""
     q = type.quantization
     if q is None:
         return
-    if not type.dtype.is_integer:
+    if not type.dtype.is_integer and not is_const:
         yield f"has a scale, but its elements are {type.dtype.value}"
     if not all(math.isfinite(s) and s > 0 for s in q.scale):
         yield "has a scale that is not positive and finite"

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array
-from dnncc.ops.elementwise import Binary
+from dnncc.ops.elementwise import Arithmetic
+from dnncc.ops.mul import Mul
 from dnncc.ops.ranges import Interval, Ranges
 
 if TYPE_CHECKING:
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Add(Binary):
-    """``y = a + b``, broadcast. Operands: both f32, or both i32 (i64 for shapes)."""
+class Add(Arithmetic):
+    """``y = a + b``, broadcast. Operands: both f32, or both i32 or i64; any integers if it wraps.
+
+    Attributes:
+        wraps: see ``Arithmetic``.
+    """
 
     name: ClassVar[str] = "add"
 
@@ -36,14 +42,29 @@ class Add(Binary):
         return integer_sum(context, node)
 
     def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        if self.wraps:
+            return Ranges(Interval.of_dtype(inputs[0].type.dtype))
         # Bounds per channel belong to the last axis, along which operands broadcast as their bounds do.
         a, b = intervals
         return Ranges(Interval(a.low + b.low, a.high + b.high))
 
 
+@onnx_op("Mean")
+def import_mean(g: Importer, node: OnnxNode) -> Value:
+    total = _sum(g, node, node.n_inputs)
+    if node.n_inputs == 1:
+        return total
+    return g.emit(Mul(), [total, g.const("share", np.array(1.0 / node.n_inputs, np.float32))])
+
+
 @onnx_op("Add", "Sum")
 def import_add(g: Importer, node: OnnxNode) -> Value:
-    terms = [node.value(i) for i in range(node.n_inputs if node.op_type == "Sum" else 2)]
+    return _sum(g, node, 2 if node.op_type == "Add" else node.n_inputs)
+
+
+def _sum(g: Importer, node: OnnxNode, count: int) -> Value:
+    terms = [node.value(i) for i in range(count)]
     if not terms:
-        raise node.invalid("Sum without operands")
-    return functools.reduce(lambda a, b: g.emit(Add(), [a, b]), terms)
+        raise node.invalid("a sum without operands")
+    op = Add(terms[0].type.dtype.is_integer)
+    return functools.reduce(lambda a, b: g.emit(op, [a, b]), terms)

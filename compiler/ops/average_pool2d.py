@@ -11,6 +11,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType
 from dnncc.ops.pool2d import Pool2d, emit_pool
+from dnncc.ops.reduce import integer_mean, reduced_axes
 
 if TYPE_CHECKING:
     from dnncc.ir.graph import Node, Value
@@ -53,14 +54,23 @@ class AveragePool2d(Pool2d):
         return te.compute(shape, lambda n, i, j, c: total[n, i, j, c] / count[i, j], name="average_pool")
 
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.ops.add import Add
         from dnncc.ops.sum_pool2d import SumPool2d
+        from dnncc.passes.quantize.context import zero_point_of
 
-        x = context.activation(node.inputs[0])
+        x = context.activation(node.inputs[0], affine=True)
         divisors = self.divisors((x.type.shape[1], x.type.shape[2])).astype(np.float64)[:, :, None]
         # Windows that all count the same number of elements have one scale, others one per position.
         steps = x.type.scale / (divisors if np.ptp(divisors) else divisors[0, 0, 0])
         total = SumPool2d(self.kernel, self.strides, self.pads, self.dilations)
-        return context.emit(total, [x], node.name, steps)
+        y = context.emit(total, [x], node.name, steps)
+        zero = zero_point_of(x)
+        if not zero:
+            return y
+        # What stands for 0 was added as often as elements lie inside the image; the padding added nothing.
+        counts = self.window.counts((x.type.shape[1], x.type.shape[2]), self.kernel)[:, :, None]
+        taken = context.graph.const(f"{node.name}.zero", (-zero * counts).astype(np.int32))
+        return context.emit(Add(), [y, taken], node.name, steps)
 
 
 @onnx_op("ReduceMean")
@@ -68,16 +78,12 @@ def import_reduce_mean(g: Importer, node: OnnxNode) -> Value:
     """A mean over any axes is an average pool: over H and W as they are, over others brought to the front."""
     x = node.value(0)
     rank, shape = x.type.rank, x.type.shape
-    if node.opset >= 18:
-        given = node.optional_array(1)
-        listed = None if given is None else tuple(int(a) for a in given.reshape(-1))
-    else:
-        listed = node.ints("axes") if node.has("axes") else None
-    if not listed:
-        if node.int("noop_with_empty_axes", 0):
-            return x
-        listed = tuple(range(rank))
-    axes = sorted({node.axis(a, rank) for a in listed})
+    if x.type.dtype.is_integer:
+        return integer_mean(g, node, x)
+    axes = reduced_axes(node, rank)
+    if not axes:
+        node.ignore("keepdims")
+        return x
     kept = [axis for axis in range(rank) if axis not in axes]
     if rank == 4 and set(axes) <= {2, 3}:
         kernel = (shape[2] if 2 in axes else 1, shape[3] if 3 in axes else 1)

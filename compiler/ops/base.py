@@ -133,6 +133,11 @@ class Op:
         """
         return None
 
+    def integer_problem(self, node: Node) -> str | None:
+        """Why ``node``, which has floats, has no integer form although its operator has one; None if it has. Asked for
+        every node before any is converted, so that all are reported together."""
+        return None
+
     def attributes(self, all_fields: bool = False) -> dict[str, Any]:
         """The attributes that differ from their defaults, or all of them."""
         return {

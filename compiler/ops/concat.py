@@ -77,11 +77,16 @@ class Concat(Op):
         parts = [context.integer(v) for v in node.inputs]
         kinds = {p.type.dtype for p in parts}
         steps = {context.steps(p).flat[0] for p in parts}
-        if len(kinds) == len(steps) == 1 and not any(context.is_raw(p) or zero_point_of(p) for p in parts):
+        if (
+            not grid.given
+            and len(kinds) == len(steps) == 1
+            and not any(context.is_raw(p) or zero_point_of(p) for p in parts)
+        ):
             # Parts of one tensor, for instance: they are on a common grid already.
             (dtype,), (scale,) = kinds, steps
             grid = Grid(dtype, float(scale), dtype.min, dtype.max)
-        return context.emit(self, [context.on_grid(v, grid) for v in node.inputs], node.name, grid.scale)
+        moved = [context.on_grid(v, grid) for v in node.inputs]
+        return context.emit(self, moved, node.name, grid.scale, zero_point=grid.zero_point)
 
 
 @onnx_op("Concat")

@@ -13,17 +13,19 @@ from dnncc.ops.base import Op, TypeMismatchError
 
 @dataclass(frozen=True)
 class Dequantize(Op):
-    """``y = float32(x) * float32(scale)``.
+    """``y = float32(x - zero_point) * float32(scale)``.
 
-    Operands: x i8, u8 or i16, which float32 holds exactly, so that only the product is rounded.
+    Operands: x i8, u8 or i16; float32 holds the difference exactly, so that only the product is rounded.
 
     Attributes:
         scale: positive; what one step stands for.
+        zero_point: the integer that stands for 0; of at most 16 bits.
     """
 
     name: ClassVar[str] = "dequantize"
     elementwise: ClassVar[bool] = True
     scale: float = 1.0
+    zero_point: int = 0
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         (x,) = inputs
@@ -33,15 +35,22 @@ class Dequantize(Op):
             raise TypeMismatchError(
                 f"dequantize needs a positive scale within float32's range, not {self.scale}"
             )
+        if abs(self.zero_point) > DType.U16.max:
+            raise TypeMismatchError(f"dequantize: the zero point {self.zero_point} has more than 16 bits")
         return [TensorType(DType.F32, x.shape)]
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         (x,) = inputs
-        return [x.astype(np.float32) * np.float32(self.scale)]
+        return [(x.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)]
 
     def te(self, *inputs: Any) -> Any:
         from dnncc.targets.lowering.api import const, te
 
         (x,) = inputs
         factor = const(float(np.float32(self.scale)), "float32")
-        return te.compute(x.shape, lambda *i: x[i].astype("float32") * factor, name="dequantize")
+
+        def element(*i: Any) -> Any:
+            y = x[i].astype("int32") - self.zero_point if self.zero_point else x[i]
+            return y.astype("float32") * factor
+
+        return te.compute(x.shape, element, name="dequantize")

@@ -1,4 +1,4 @@
-"""Multiplication, and division by a constant."""
+"""Multiplication."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
-from dnncc.ir.types import Array, DType
-from dnncc.ops.elementwise import Binary, broadcast_shape
+from dnncc.ir.types import Array
+from dnncc.ops.elementwise import Arithmetic
 from dnncc.ops.ranges import Interval, Ranges, product_interval
 
 if TYPE_CHECKING:
@@ -18,8 +17,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Mul(Binary):
-    """``y = a * b``, broadcast. Operands: both f32, or both i32 (i64 for shapes)."""
+class Mul(Arithmetic):
+    """``y = a * b``, broadcast. Operands: both f32, or both i32 or i64; any integers if it wraps.
+
+    Attributes:
+        wraps: see ``Arithmetic``.
+    """
 
     name: ClassVar[str] = "mul"
 
@@ -36,37 +39,12 @@ class Mul(Binary):
         return integer_product(context, node)
 
     def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        if self.wraps:
+            return Ranges(Interval.of_dtype(inputs[0].type.dtype))
         return Ranges(product_interval(*intervals))
 
 
 @onnx_op("Mul")
 def import_mul(g: Importer, node: OnnxNode) -> Value:
-    return g.emit(Mul(), [node.value(0), node.value(1)])
-
-
-@onnx_op("Div")
-def import_div(g: Importer, node: OnnxNode) -> Value:
-    from dnncc.ir.graph import Const
-
     a, b = node.value(0), node.value(1)
-    if not isinstance(b, Const):
-        raise node.unsupported("division by a tensor that is not constant (supported: by a constant)")
-    if not b.data.all():
-        raise node.unsupported("division by zero")
-    if b.type.dtype.is_integer:
-        if not isinstance(a, Const) or a.type.dtype is not b.type.dtype:
-            raise node.unsupported("integer division of a tensor that is not constant")
-        g.limit(broadcast_shape(a.type.shape, b.type.shape))
-        return g.const("quotient", truncated_quotient(a.data, b.data))
-    with np.errstate(over="ignore"):
-        reciprocal = np.float32(1) / b.data
-    if b.type.dtype is not DType.F32 or not np.isfinite(reciprocal).all():
-        raise node.unsupported(f"division by {b.type} whose reciprocal is no f32")
-    return g.emit(Mul(), [a, g.const("reciprocal", reciprocal)])
-
-
-def truncated_quotient(a: Array, b: Array) -> Array:
-    """Integer division that rounds toward zero, as ONNX does and numpy does not."""
-    quotient: Array = a // b
-    rounded_down = (a % b != 0) & ((a < 0) != (b < 0))
-    return np.asarray(quotient + rounded_down, a.dtype)
+    return g.emit(Mul(a.type.dtype.is_integer), [a, b])

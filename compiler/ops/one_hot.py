@@ -79,7 +79,7 @@ class OneHot(Op):
         indices, values = node.inputs
         grid = context.grid_of(node.output)
         operands = [context.integer(indices), context.on_grid(values, grid)]
-        return context.emit(self, operands, node.name, grid.scale)
+        return context.emit(self, operands, node.name, grid.scale, zero_point=grid.zero_point)
 
 
 @onnx_op("OneHot")

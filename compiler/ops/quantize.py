@@ -23,7 +23,7 @@ class Quantize(Op):
     Operands: x f32.
 
     Attributes:
-        dtype: i8 or u8.
+        dtype: i8, u8 or i16.
         scale: positive; what one step stands for.
         zero_point: the integer that stands for 0.
     """
@@ -46,8 +46,8 @@ class Quantize(Op):
 
     def infer(self, *inputs: TensorType) -> Sequence[TensorType]:
         (x,) = inputs
-        if x.dtype is not DType.F32 or self.dtype not in (DType.I8, DType.U8):
-            raise TypeMismatchError(f"quantize turns f32 into i8 or u8; got {x} and {self.dtype.value}")
+        if x.dtype is not DType.F32 or self.dtype not in (DType.I8, DType.U8, DType.I16):
+            raise TypeMismatchError(f"quantize turns f32 into i8, u8 or i16; got {x} and {self.dtype.value}")
         if not self.dtype.min <= self.zero_point <= self.dtype.max:
             raise TypeMismatchError(f"quantize: the zero point {self.zero_point} is no {self.dtype.value}")
         if not (self.scale > 0.0 and 0.0 < self.inverse < np.inf):

@@ -26,11 +26,12 @@ class Interval:
 
     @staticmethod
     def of_dtype(dtype: DType) -> Interval:
-        return Interval.of(dtype.min, dtype.max)
+        return Interval.of(dtype.min, min(dtype.max, np.iinfo(np.int64).max))
 
     @staticmethod
     def of_const(value: Const) -> Interval:
-        return Interval.of(int(value.data.min()), int(value.data.max()))
+        limit = np.iinfo(np.int64).max
+        return Interval.of(min(int(value.data.min()), limit), min(int(value.data.max()), limit))
 
     @property
     def min(self) -> int:

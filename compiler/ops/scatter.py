@@ -105,4 +105,6 @@ class Scatter(Op):
         if self.reduction == "add":
             grid = context.sum_grid(node.output, updates.type.size + 1)
         old, new = (context.on_grid(v, grid) for v in (x, updates))
-        return context.emit(self, [old, context.integer(indices), new], node.name, grid.scale)
+        return context.emit(
+            self, [old, context.integer(indices), new], node.name, grid.scale, zero_point=grid.zero_point
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +10,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.log_softmax import along_axis
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
@@ -69,13 +69,4 @@ class Softmax(Op):
 
 @onnx_op("Softmax")
 def import_softmax(g: Importer, node: OnnxNode) -> Value:
-    x = node.value(0)
-    shape = x.type.shape
-    if node.opset >= 13:
-        return g.emit(Softmax(node.axis(node.int("axis", -1), x.type.rank)), [x])
-    # Before opset 13 the axes from `axis` on are one.
-    axis = node.axis(node.int("axis", 1), x.type.rank)
-    if math.prod(shape[axis + 1 :]) == 1:
-        return g.emit(Softmax(axis), [x])
-    flat = g.reshape(x, (math.prod(shape[:axis]), math.prod(shape[axis:])))
-    return g.reshape(g.emit(Softmax(1), [flat]), shape)
+    return along_axis(g, node, lambda axis: Softmax(axis))

@@ -24,13 +24,15 @@ MAX_LENGTH = 2048
 _INTERCEPT = round(48 / 17 * 2**29)
 _SLOPE = round(32 / 17 * 2**30)
 _ONE = 1 << 28
+_HEADROOM = {DType.I8: 23, DType.U8: 22, DType.I16: 15}
+"""By how many bits 1.0 is shifted to come close below 2^30."""
 # Each step squares the error: (1/17)^4 < 2^-16.
 _NEWTON_STEPS = 2
 
 
 @dataclass(frozen=True)
 class SoftmaxInt(Op):
-    """Softmax of ``x`` at scale s along ``axis``; the output's scale is ``1 / dtype.max`` (1/127 or 1/255).
+    """Softmax of ``x`` at scale s along ``axis``; the output's scale is ``1 / dtype.max`` (1/127, 1/255, 1/32767).
 
     Operands: x (i8, u8 or i16), table i32 [D] with ``table[d] = round(exp(-s*d) * 2^k)``, where
     ``k = exponent_bits(N)`` for N elements along the axis. With ``mulhi(a, b) = (a*b + 2^31) >> 32``:
@@ -40,8 +42,8 @@ class SoftmaxInt(Op):
         n     = number of t in k+1..30 with sum < 2^t      so that v = sum << n is in [2^30, 2^31)
         y     = INTERCEPT - mulhi(v, SLOPE)           about 2^60 / v, then twice
         y     = y + mulhi(y, (2^28 - mulhi(v, y)) << 4)
-        r     = mulhi(y, levels << b)                 levels = dtype.max, b = 23 for i8 and 22 for u8
-        out[i] = ((e[i] << n) * r + 2^(s-1)) >> s     s = 51 for i8, 50 for u8
+        r     = mulhi(y, levels << b)                 levels = dtype.max, b = 23 for i8, 22 for u8, 15 for i16
+        out[i] = ((e[i] << n) * r + 2^(s-1)) >> s     s = b + 28
 
     Every intermediate but the two products fits an i32; the products fit an i64. The algorithm's own error is
     at most ``error_bound(N)`` beside half an output step (and a tail ``N * exp(-s*(D-1))`` if differences can
@@ -49,7 +51,7 @@ class SoftmaxInt(Op):
 
     Attributes:
         axis: the axis that sums to one, counted from the front.
-        dtype: i8 (1.0 becomes 127) or u8 (1.0 becomes 255).
+        dtype: i8 (1.0 becomes 127), u8 (1.0 becomes 255) or i16 (1.0 becomes 32767).
     """
 
     name: ClassVar[str] = "softmax_int"
@@ -62,7 +64,7 @@ class SoftmaxInt(Op):
             raise TypeMismatchError(
                 f"softmax_int needs 8- or 16-bit integers and an i32 table; got {x}, {table}"
             )
-        if not 0 <= self.axis < x.rank or self.dtype not in (DType.I8, DType.U8):
+        if not 0 <= self.axis < x.rank or self.dtype not in _HEADROOM:
             raise TypeMismatchError(
                 f"softmax_int has no axis {self.axis} of {x}, or cannot give {self.dtype.value}"
             )
@@ -73,7 +75,8 @@ class SoftmaxInt(Op):
     @property
     def _bits(self) -> tuple[int, int]:
         """b and s of the class's description."""
-        return (23, 51) if self.dtype is DType.I8 else (22, 50)
+        b = _HEADROOM[self.dtype]
+        return b, b + 28
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         x, table = (a.astype(np.int64) for a in inputs)
@@ -198,7 +201,7 @@ def integer_softmax(context: QuantizeContext, node: Node, axis: int) -> Value | 
         logits
     would cost more accuracy than everything else.
     """
-    from dnncc.passes.quantize.context import Grid
+    from dnncc.passes.quantize.context import Grid, zero_point_of
 
     x = node.inputs[0]
     length = x.type.shape[axis]
@@ -207,15 +210,22 @@ def integer_softmax(context: QuantizeContext, node: Node, axis: int) -> Value | 
             node.name, "softmax", f"{length} elements along the axis (supported: up to {MAX_LENGTH})"
         )
     operand = context.integer(x)
-    if context.is_raw(operand):
+    if context.is_raw(operand) or operand.type.dtype is DType.I16:
         fine = math.log(length / TAIL) / (TABLE_ENTRIES - 1)
-        # Logits may exceed those of the calibration samples by half before they saturate.
-        scale = max(fine, 1.5 * context.largest(x) / DType.I16.max)
+        if context.is_raw(operand):
+            # Logits may exceed those of the calibration samples by half before they saturate.
+            reach = 1.5 * context.largest(x)
+        else:
+            ends = context.interval(operand)
+            reach = max(abs(e - zero_point_of(operand)) for e in (ends.min, ends.max)) * operand.type.scale
+        scale = max(fine, reach / DType.I16.max)
         operand = context.requantize(
             operand, Grid(DType.I16, scale, DType.I16.min, DType.I16.max), context.name_of(x)
         )
     table = context.graph.const(
         f"{node.name}.table", exponential_table(operand.type.scale, TABLE_ENTRIES, length)
     )
-    dtype = context.grid_of(node.output).dtype
+    grid = context.grid_of(node.output)
+    # A given grid is reached by a further step, which must be the only rounding.
+    dtype = DType.I16 if grid.given else grid.dtype
     return context.emit(SoftmaxInt(axis, dtype), [operand, table], node.name, 1.0 / dtype.max)

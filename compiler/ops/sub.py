@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array
-from dnncc.ops.elementwise import Binary
+from dnncc.ops.elementwise import Arithmetic
 from dnncc.ops.ranges import Interval, Ranges
 
 if TYPE_CHECKING:
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sub(Binary):
-    """``y = a - b``, broadcast. Operands: both f32, or both i32 (i64 for shapes)."""
+class Sub(Arithmetic):
+    """``y = a - b``, broadcast. Operands: both f32, or both i32 or i64; any integers if it wraps.
+
+    Attributes:
+        wraps: see ``Arithmetic``.
+    """
 
     name: ClassVar[str] = "sub"
 
@@ -35,10 +39,13 @@ class Sub(Binary):
         return integer_sum(context, node)
 
     def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
+        if self.wraps:
+            return Ranges(Interval.of_dtype(inputs[0].type.dtype))
         a, b = intervals
         return Ranges(Interval(a.low - b.high, a.high - b.low))
 
 
 @onnx_op("Sub")
 def import_sub(g: Importer, node: OnnxNode) -> Value:
-    return g.emit(Sub(), [node.value(0), node.value(1)])
+    a, b = node.value(0), node.value(1)
+    return g.emit(Sub(a.type.dtype.is_integer), [a, b])

@@ -33,3 +33,9 @@ def broadcast_index(
     return tuple(
         i if d != 1 or d == size else 0 for i, d, size in zip(index[skip:], shape, sizes, strict=True)
     )
+
+
+def element(tensor: Any, index: tuple[Any, ...], result: tuple[int, ...] | None = None) -> Any:
+    """The expression for the element of ``tensor`` that belongs to ``index`` of the result, see ``broadcast_index``."""
+    value = tensor[broadcast_index(tensor, index, result)]
+    return value.asobject() if hasattr(value, "asobject") else value

@@ -3,6 +3,7 @@ proofs.
 """
 
 from dnncc.passes.quantize.accumulators import Accumulator, accumulator_intervals, proven
+from dnncc.passes.quantize.agreement import Agreement, agreements
 from dnncc.passes.quantize.border import integer_arguments, to_floats, to_integers
 from dnncc.passes.quantize.calibrate import calibrate
 from dnncc.passes.quantize.equalize import Equalize, equalize
@@ -11,10 +12,12 @@ from dnncc.passes.quantize.post_training import Quantize, bind_samples, quantize
 
 __all__ = [
     "Accumulator",
+    "Agreement",
     "Equalize",
     "Quantize",
     "QuantizeOptions",
     "accumulator_intervals",
+    "agreements",
     "bind_samples",
     "calibrate",
     "equalize",

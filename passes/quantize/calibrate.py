@@ -98,3 +98,32 @@ def calibrate(graph: Graph, samples: Samples) -> Statistics:
     means = {v: total / corrected for v, total in sums.items()}
     steps = {v: lattice_step(np.asarray(samples[v.name])[:count]) for v in inputs_of_floats}
     return Statistics(histograms, means, steps, count)
+
+
+class Observations:
+    """``Statistics`` that are gathered when something asks for them: a network that gives all its grids needs none.
+
+    Args:
+        graph: the float graph, which must not change before the first question.
+
+    Attributes:
+        asked: the values whose grid they decided, by name, in order.
+    """
+
+    def __init__(self, graph: Graph, samples: Samples) -> None:
+        self._graph, self._samples = graph, samples
+        self._found: Statistics | None = None
+        self.asked: dict[str, None] = {}
+
+    def gather(self) -> Statistics:
+        """Everything, calculated once."""
+        if self._found is None:
+            self._found = calibrate(self._graph, self._samples)
+        return self._found
+
+    def histogram(self, value: Value) -> Histogram:
+        self.asked[value.name] = None
+        return self.gather().histogram(value)
+
+    def step(self, value: Value) -> float | None:
+        return self.gather().steps[value]

@@ -11,27 +11,43 @@ from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType, Quantization, TensorType
 from dnncc.ops.base import Op
 from dnncc.ops.conv2d import Conv2d
+from dnncc.ops.fake_quantize import FakeQuantize
+from dnncc.ops.lookup import Lookup
+from dnncc.ops.moved import integers_of
 from dnncc.ops.pad import Pad
 from dnncc.ops.ranges import Interval
-from dnncc.ops.requantize import Requantize
-from dnncc.passes.quantize.calibrate import Statistics
-from dnncc.passes.quantize.dyadic import dyadic
+from dnncc.ops.requantize import ROUNDING, TO_EVEN, Requantize
+from dnncc.passes.quantize.calibrate import Observations
+from dnncc.passes.quantize.dyadic import Dyadic, dyadic
 from dnncc.passes.quantize.input_grid import ZERO_SCALE, folds_zero_point, input_grid
 from dnncc.passes.quantize.intervals import interval_of, node_ranges
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.plan import Plan
-from dnncc.passes.quantize.weights import quantize_linear
+from dnncc.passes.quantize.weights import given_linear, quantize_linear
+
+FREQUENT = 4
+"""Up to a division by 2^4, so many results lie in the middle that the models' rounding of these, to even, pays."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The integers that stand for a tensor: ``scale * ({lo, ..., hi} - zero_point)``; 0 but for inputs."""
+    """The integers that stand for a tensor: ``scale * ({lo, ..., hi} - zero_point)``.
+
+    Attributes:
+        zero_point: 0 but for inputs, and where the model gives the grid.
+        given: by the model, which expects the nearest integer; else chosen here.
+    """
 
     dtype: DType
     scale: float
     lo: int
     hi: int
     zero_point: int = 0
+    given: bool = False
+
+    def nearest(self, real: float) -> int:
+        """The integer nearest to a real, infinite ones included."""
+        return int(np.clip(np.rint(real / self.scale) + self.zero_point, self.lo, self.hi))
 
     @property
     def quantization(self) -> Quantization:
@@ -68,7 +84,7 @@ class QuantizeContext:
         correctable: sums that bias correction may look at, in order.
     """
 
-    def __init__(self, graph: Graph, statistics: Statistics, options: QuantizeOptions) -> None:
+    def __init__(self, graph: Graph, statistics: Observations, options: QuantizeOptions) -> None:
         self.graph = graph
         self.options = options
         self.plan = Plan(graph)
@@ -107,9 +123,12 @@ class QuantizeContext:
         return self._statistics.histogram(value).largest
 
     def _decide(self, value: Value) -> Grid:
+        given = self._given(value)
+        if given is not None:
+            return given
         if value in self.graph.inputs:
             affine = self.options.zero_point and folds_zero_point(self.plan, value)
-            step = self._statistics.steps[value]
+            step = self._statistics.step(value)
             found = input_grid(self._statistics.histogram(value), step, self._observer, affine)
             return Grid(DType.I8, found[0], DType.I8.min, DType.I8.max, found[1])
         chain = self.plan.chain(value)
@@ -125,12 +144,27 @@ class QuantizeContext:
         low, high = (int(np.clip(np.rint(bound / scale), lo, hi)) for bound in (chain.low, chain.high))
         return Grid(dtype, scale, max(lo, low), min(hi, high))
 
+    def _given(self, value: Value) -> Grid | None:
+        """The grid on which the model wants ``value``, or what its chain ends in."""
+        chain = self.plan.chain(value)
+        node = self.plan.grid_node(value)
+        is_float = node is not None and node.op.name == "fake_quantize"
+        if node is None or (not is_float and given_by(node) is None):
+            return None
+        end = self.plan.chain(node.output).end
+        is_input = value in self.graph.inputs
+        border = end in self.plan.outputs and not self.plan.uses.get(end)
+        grid = grid_of_node(node, is_input or (is_float and border))
+        if is_input:
+            return replace(grid, lo=grid.dtype.min, hi=grid.dtype.max)
+        return replace(grid, lo=grid.nearest(chain.low), hi=grid.nearest(chain.high))
+
     # -- what stands for a float value ---------------------------------------------------------------
 
     def bind(self, value: Value, integer: Value) -> None:
         """Let ``integer`` stand for the float ``value``; a sum that several read is requantized at once."""
         self.integers[value] = integer
-        if value.type.dtype.is_float and self.is_raw(integer) and self.plan.reader(value) is None:
+        if value.type.dtype.is_float and self.is_raw(integer) and not self.plan.may_wait(value):
             self.activation(value)
 
     def integer(self, value: Value) -> Value:
@@ -141,19 +175,35 @@ class QuantizeContext:
             self.integers[value] = self.constant(value, self._constant_grid(value)) if is_float else value
         return self.integers[value]
 
-    def activation(self, value: Value) -> Value:
-        """The 8-bit tensor that stands for ``value``; requantizes a raw sum to ``grid_of(value)``."""
+    def activation(self, value: Value, affine: bool = False) -> Value:
+        """The 8-bit tensor that stands for ``value``; requantizes a raw sum to ``grid_of(value)``.
+
+        Args:
+            affine: the caller takes a zero point into account. Otherwise a tensor that has one is moved to where it
+                has none, exactly; in 16 bits if it does not fit 8.
+        """
         integer = self.integer(value)
         if self.is_raw(integer):
             integer = self.requantize(integer, self.grid_of(value), self.name_of(value))
             self.integers[value] = integer
-        return integer
+        zero = zero_point_of(integer)
+        if affine or not zero:
+            return integer
+        interval = self.interval(integer)
+        fitting = (DType.I8, DType.U8, DType.I16)
+        dtype = next(d for d in fitting if d.min <= interval.min - zero and interval.max - zero <= d.max)
+        grid = Grid(dtype, integer.type.scale, dtype.min, dtype.max)
+        return self.requantize(integer, grid, self.name_of(value))
 
     def signed(self, value: Value) -> Value:
-        """``activation``, as an i8."""
-        integer = self.activation(value)
-        if integer.type.dtype is DType.I8:
+        """``activation``, as an i8 (an i16 stays)."""
+        integer = self.activation(value, affine=True)
+        if integer.type.dtype in (DType.I8, DType.I16):
             return integer
+        if self.plan.has_given:
+            zero = zero_point_of(integer) + DType.I8.min
+            grid = Grid(DType.I8, integer.type.scale, DType.I8.min, DType.I8.max, zero)
+            return self.requantize(integer, grid, self.name_of(value))
         high = self.interval(integer).max
         scale = integer.type.scale * max(high, 1) / DType.I8.max
         grid = Grid(DType.I8, scale, DType.I8.min, DType.I8.max)
@@ -164,7 +214,8 @@ class QuantizeContext:
         if isinstance(value, Const):
             return self.constant(value, grid)
         integer = self.integer(value)
-        if not self.is_raw(integer) and integer.type.dtype is grid.dtype and integer.type.scale == grid.scale:
+        alike = integer.type.dtype is grid.dtype and zero_point_of(integer) == grid.zero_point
+        if not self.is_raw(integer) and alike and integer.type.scale == grid.scale:
             return integer
         return self.requantize(integer, grid, self.name_of(value))
 
@@ -194,7 +245,8 @@ class QuantizeContext:
 
     def constant(self, value: Const, grid: Grid) -> Const:
         """A float constant rounded to ``grid``."""
-        data = np.clip(np.rint(value.data.astype(np.float64) / grid.scale), grid.lo, grid.hi)
+        steps = np.rint(value.data.astype(np.float64) / grid.scale) + grid.zero_point
+        data = np.clip(steps, grid.lo, grid.hi)
         return self.graph.const(value.name, data.astype(grid.dtype.numpy), grid.quantization)
 
     def emit(
@@ -265,12 +317,38 @@ class QuantizeContext:
         # A ratio beyond the grid's range saturates for every integer but 0, whatever it is exactly.
         limit = float(min(max(-grid.lo, grid.hi) + 1, DType.I32.max))
         ratio = np.clip(_squeezed(ratio), -limit, limit)
-        found = dyadic(ratio, narrow=integer.type.dtype in (DType.I8, DType.U8))
+        zero, byte = zero_point_of(integer), integer.type.dtype in (DType.I8, DType.U8)
+        unchanged = ratio.ndim == 0 and ratio == 1.0
+        if byte and ratio.ndim == 0 and not unchanged and grid.dtype.bytes == 1 and (grid.given or zero):
+            return self._looked_up(integer, float(ratio), grid, name)
+        if zero and not unchanged and (ratio.ndim or grid.dtype is not DType.I32):
+            # The difference first, so that there is but one rounding.
+            wide = Grid(DType.I32, integer.type.scale, DType.I32.min, DType.I32.max)
+            integer, zero, byte = self.rescale(integer, np.asarray(1.0), wide, name), 0, False
+        found = dyadic(ratio, narrow=byte)
+        rounding = ROUNDING
+        halving = next((k for k in range(1, FREQUENT + 1) if grid.given and np.all(ratio == 2.0**-k)), 0)
+        if halving:
+            found, rounding = Dyadic(np.ones((), np.int32), halving), TO_EVEN
+        offset = grid.zero_point
+        if zero:
+            # On the fine grid of a sum, or exact: one product of the zero point, rounded as the others are.
+            offset -= (zero * int(found.multiplier) + ((1 << found.shift) >> 1)) >> found.shift
         whole = (grid.dtype.min, grid.dtype.max) == (grid.lo, grid.hi)
-        op = Requantize(grid.dtype, found.shift, lo=None if whole else grid.lo, hi=None if whole else grid.hi)
+        lo, hi = (None, None) if whole else (grid.lo, grid.hi)
+        op = Requantize(grid.dtype, found.shift, rounding, lo, hi, offset)
         multiplier = self.graph.const(f"{name}.multiplier", found.multiplier)
         after = integer if self.is_raw(integer) else None
-        return self.emit(op, [integer, multiplier], name, grid.scale, after)
+        return self.emit(op, [integer, multiplier], name, grid.scale, after, grid.zero_point)
+
+    def _looked_up(self, integer: Value, ratio: float, grid: Grid, name: str) -> Value:
+        """A byte on the grid of another byte: the nearest integer for each, from a table."""
+        dtype, zero = integer.type.dtype, zero_point_of(integer)
+        x = np.arange(dtype.min, dtype.max + 1)
+        entries = np.zeros(256, grid.dtype.numpy)
+        entries[x & 255] = np.clip(np.rint((x - zero) * ratio) + grid.zero_point, grid.lo, grid.hi)
+        table = self.graph.const(f"{name}.table", entries)
+        return self.emit(Lookup(), [integer, table], name, grid.scale, zero_point=grid.zero_point)
 
     def failure(self, name: str, op: str, reason: str) -> QuantizationError:
         """The error for a node that cannot become integer."""
@@ -287,9 +365,11 @@ class QuantizeContext:
         x, w, b = node.inputs
         if channel_axis != 0 or not (isinstance(w, Const) and isinstance(b, Const)):
             return None
-        source, op = self.activation(x), node.op
+        source, op = self.activation(x, affine=True), node.op
         scale, zero_point = source.type.scale, zero_point_of(source)
-        found = quantize_linear(
+        known = integers_of(w)
+        given = None if known is None else given_linear(known, w, b.data, scale, zero_point)
+        found = given or quantize_linear(
             w.data,
             b.data,
             self.options.weights,
@@ -306,7 +386,11 @@ class QuantizeContext:
         weights = self.graph.const(w.name, found.weights, Quantization(tuple(found.scale.tolist()), 0))
         bias = self.graph.const(b.name, found.bias)
         y = self.emit(op, [source, weights, bias], node.name, found.scale * scale)
-        self.correctable.append(Correctable(self.nodes[self.position(y)], node.output, found.scale * scale))
+        if given is None and self.options.bias_correction:
+            self._statistics.gather()  # while the graph is what it was
+            self.correctable.append(
+                Correctable(self.nodes[self.position(y)], node.output, found.scale * scale)
+            )
         return y
 
     def keep(self, node: Node) -> list[Value]:
@@ -317,13 +401,44 @@ class QuantizeContext:
 
     def same_scale(self, node: Node) -> Value:
         """An operator that moves or selects elements of its first operand: that one's grid stays."""
-        x = self.activation(node.inputs[0])
+        x = self.activation(node.inputs[0], affine=True)
         where = [self.integer(v) for v in node.inputs[1:]]
         return self.emit(node.op, [x, *where], node.name, x.type.scale, zero_point=zero_point_of(x))
 
     def position(self, integer: Value) -> int:
         """Where in ``nodes`` a value is made; -1 for an input or a constant."""
         return next((i for i in range(len(self.nodes) - 1, -1, -1) if integer in self.nodes[i].outputs), -1)
+
+
+def given_by(node: Node) -> Grid | None:
+    """The grid of ``quantize_linear`` or ``dequantize_linear``: constant, and one for the whole tensor; else None."""
+    scale, zero = node.inputs[1:]
+    if (
+        not isinstance(scale, Const)
+        or not isinstance(zero, Const)
+        or scale.type.size != 1
+        or zero.type.size != 1
+    ):
+        return None
+    step, dtype = float(scale.data.item()), zero.type.dtype
+    if not 0.0 < step < np.inf:
+        return None
+    return Grid(dtype, step, dtype.min, dtype.max, int(zero.data.item()), given=True)
+
+
+def grid_of_node(node: Node, border: bool) -> Grid:
+    """The grid that a node names; at the network's border, and for 16 bits, in a signed type."""
+    op = node.op
+    if not isinstance(op, FakeQuantize):
+        grid = given_by(node)
+        assert grid is not None
+        return grid
+    dtype, lo, hi, zero = op.dtype, op.lo, op.hi, op.zero_point
+    if dtype is DType.U16 or (border and dtype is DType.U8):
+        shift = 1 << (8 * dtype.bytes - 1)
+        dtype = DType.I16 if dtype is DType.U16 else DType.I8
+        lo, hi, zero = lo - shift, hi - shift, zero - shift
+    return Grid(dtype, op.scale, lo, hi, zero, given=True)
 
 
 def zero_point_of(integer: Value) -> int:

@@ -8,16 +8,16 @@ import numpy as np
 from dnncc.errors import Culprit, QuantizationError
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import DType, TensorType
-from dnncc.ops.base import Op
+from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.dequantize import Dequantize
 from dnncc.ops.quantize import Quantize
 from dnncc.ops.reshape import Reshape
-from dnncc.passes.quantize.calibrate import Statistics
+from dnncc.passes.quantize.calibrate import Observations
 from dnncc.passes.quantize.context import QuantizeContext, zero_point_of
 from dnncc.passes.quantize.options import QuantizeOptions
 
 
-def lower(graph: Graph, statistics: Statistics, options: QuantizeOptions) -> QuantizeContext:
+def lower(graph: Graph, statistics: Observations, options: QuantizeOptions) -> QuantizeContext:
     """Replace the content of the float ``graph`` by its integer form, in place.
 
     Integer values that stand for a float value carry its name; the others get names of their own.
@@ -50,7 +50,12 @@ def _integers(context: QuantizeContext, node: Node) -> Sequence[Value]:
     """What stands for the node's results."""
     if not _has_floats(node):
         return context.keep(node)
-    found = node.op.to_integer(context, node)
+    try:
+        found = node.op.to_integer(context, node)
+    except TypeMismatchError as error:
+        raise context.failure(
+            node.name, node.op.name, f"has no integer form for these operands: {error}"
+        ) from error
     if found is None:
         graph = context.graph
         raise QuantizationError(f"'{graph.name}' cannot be quantized", [_unsupported(node.name, node.op)])
@@ -68,6 +73,8 @@ def check_supported(graph: Graph) -> None:
         for n in graph.nodes
         if _has_floats(n) and type(n.op).to_integer is Op.to_integer
     ]
+    problems = [(n, n.op.integer_problem(n)) for n in graph.nodes if _has_floats(n)]
+    culprits += [Culprit(n.name, n.op.name, problem) for n, problem in problems if problem is not None]
     culprits += [
         Culprit(n.name, n.op.name, f"its constant %{v.name} is not finite")
         for n in graph.nodes
@@ -113,7 +120,8 @@ def _output(context: QuantizeContext, value: Value, taken: list[Value]) -> Value
         copy = Reshape(integer.type.shape)
         integer = context.emit(copy, [integer], source.name, scale, zero_point=zero_point)
     if is_float and context.options.io == "float32" and not isinstance(integer, Const):
-        node = context.graph.make(Dequantize(integer.type.scale), [integer], value.name)
+        op = Dequantize(integer.type.scale, zero_point_of(integer))
+        node = context.graph.make(op, [integer], value.name)
         context.nodes.append(node)
         return node.output
     return integer

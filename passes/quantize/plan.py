@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from dnncc.ir.graph import Const, Graph, Node, Value
 
 CLAMPS = ("relu", "clip")
+GIVEN = ("fake_quantize", "quantize_linear")
+"""These end a chain: they say themselves on which grid."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Plan:
         self.producers = graph.producers()
         self.uses = graph.uses()
         self.outputs = set(graph.outputs)
+        self.has_given = bool(graph.find(*GIVEN, "dequantize_linear"))
         self._chains: dict[Value, Chain] = {}
         self._non_negative: dict[Value, bool] = {}
 
@@ -54,6 +57,35 @@ class Plan:
         """The only reader of ``value``; None if there are several, or the graph returns it."""
         readers = self.uses.get(value, [])
         return readers[0] if len(readers) == 1 and value not in self.outputs else None
+
+    def may_wait(self, value: Value) -> bool:
+        """Whether a sum need not be stored in 8 bits yet: a single reader, or readers that say on which grid."""
+        readers = self.uses.get(value, [])
+        all_given = bool(readers) and all(n.op.name in GIVEN for n in readers)
+        return self.reader(value) is not None or (all_given and value not in self.outputs)
+
+    def grid_node(self, value: Value) -> Node | None:
+        """The node that says on which grid ``value`` is: it makes it, or ends its chain; of the readers of an input,
+        the first such.
+        """
+        own = self.producers.get(value)
+        if own is not None and own.op.name in GIVEN:
+            return own
+        end = self.producers.get(self.chain(value).end)
+        if end is not None and end.op.name in GIVEN and self.chain(value).end is not value:
+            return end
+        if own is None:
+            return next((n for n in self.uses.get(value, []) if n.op.name in GIVEN), None)
+        return None
+
+    def is_on_given(self, value: Value) -> bool:
+        """Whether ``value`` is on a grid that the model gives, as it comes from there by moves and clamps."""
+        node = self.producers.get(value)
+        while node is not None and node.op.name not in (*GIVEN, "dequantize_linear"):
+            if not (node.op.moves or node.op.name in CLAMPS) or len(node.inputs) != 1:
+                return False
+            node = self.producers.get(node.inputs[0])
+        return node is not None
 
     def chain(self, value: Value) -> Chain:
         """The chain that starts at ``value``."""
@@ -66,6 +98,8 @@ class Plan:
         if reader is None:
             return Chain(value)
         name = reader.op.name
+        if name in GIVEN:
+            return Chain(reader.output)
         if reader.op.moves and value.type.dtype.is_float and len(reader.outputs) == 1:
             return self.chain(reader.output)
         if name in CLAMPS:

@@ -13,7 +13,7 @@ from dnncc.passes.pipeline import Pipeline
 from dnncc.passes.quantize.accumulators import accumulator_intervals
 from dnncc.passes.quantize.bias_correction import correct_biases
 from dnncc.passes.quantize.border import integer_arguments
-from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Samples, calibrate
+from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Observations, Samples
 from dnncc.passes.quantize.equalize import equalize
 from dnncc.passes.quantize.lower import check_supported, lower
 from dnncc.passes.quantize.options import QuantizeOptions
@@ -54,8 +54,13 @@ class Quantize(QuantizeOptions, Pass):
                 "the pass 'quantize' needs calibration samples",
                 help="give --calibrate X.npz, or quantize{synthetic=N} for a try with N made up samples",
             )
-        _quantize(graph, samples, self)
+        object.__setattr__(self, "_calibrated", _quantize(graph, samples, self))
         return True
+
+    @property
+    def calibrated(self) -> tuple[str, ...]:
+        """After a run: the values whose grids came from the samples and not from the model, by name."""
+        return getattr(self, "_calibrated", ())
 
 
 def quantize(graph: Graph, samples: Samples, options: QuantizeOptions | None = None) -> Graph:
@@ -79,13 +84,15 @@ def bind_samples(pipeline: Pipeline, samples: Samples) -> Pipeline:
     return Pipeline(tuple(p.bind(samples) if isinstance(p, Quantize) else p for p in pipeline.passes))
 
 
-def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> None:
+def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> tuple[str, ...]:
+    """Quantize in place; the names of the values that calibration decided about."""
     check_supported(graph)
     if options.equalize:
         equalize(graph)
-    statistics = calibrate(graph, samples)
-    context = lower(graph, statistics, options)
-    if options.bias_correction:
+    observations = Observations(graph, samples)
+    context = lower(graph, observations, options)
+    if context.correctable:
+        statistics = observations.gather()
         inputs = [
             integer_arguments(graph, samples, i) for i in range(min(statistics.count, CORRECTION_SAMPLES))
         ]
@@ -94,3 +101,4 @@ def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> None:
     if unproven:
         culprits = [Culprit(r.node, r.op, f"could reach [{r.low}, {r.high}]") for r in unproven]
         raise QuantizationError(f"'{graph.name}' has accumulators that could overflow 32 bits", culprits)
+    return tuple(observations.asked)

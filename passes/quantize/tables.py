@@ -36,8 +36,8 @@ class Table:
     error: float
 
 
-def tabulated(context: QuantizeContext, node: Node, function: Function) -> Value:
-    """The integer form of ``function(x)`` for a node's first operand x, on the grid of its output.
+def tabulated(context: QuantizeContext, node: Node, function: Function, operand_index: int = 0) -> Value:
+    """The integer form of ``function(x)`` for an operand x of a node, on the grid of its output.
 
     An activation has 256 values: the table holds the nearest integer for each, and the only error is that half
     step. A sum is requantized to 16 bits and interpolated between 513 entries where that is more accurate than 8
@@ -47,7 +47,7 @@ def tabulated(context: QuantizeContext, node: Node, function: Function) -> Value
         function: must be finite where the calibration samples are; what is not a number takes the value of the
             nearest operand that is one, and infinite results saturate.
     """
-    x, grid = node.inputs[0], context.grid_of(node.output)
+    x, grid = node.inputs[operand_index], context.grid_of(node.output)
     operand = context.integer(x)
     if context.is_raw(operand):
         byte = context.grid_of(x)
@@ -57,11 +57,24 @@ def tabulated(context: QuantizeContext, node: Node, function: Function) -> Value
             wide = Grid(DType.I16, scale, DType.I16.min, DType.I16.max)
             operand = context.requantize(operand, wide, context.name_of(x))
             knots = context.graph.const(f"{node.name}.table", table.entries)
-            return context.emit(Interpolate(grid.dtype, FRACTION), [operand, knots], node.name, grid.scale)
-        operand = context.activation(x)
+            op = Interpolate(grid.dtype, FRACTION)
+            return context.emit(op, [operand, knots], node.name, grid.scale, zero_point=grid.zero_point)
+        operand = context.activation(x, affine=True)
     entries = byte_table(function, operand.type.dtype, operand.type.scale, zero_point_of(operand), grid)
     values = context.graph.const(f"{node.name}.table", entries)
-    return context.emit(Lookup(), [operand, values], node.name, grid.scale)
+    return context.emit(Lookup(), [operand, values], node.name, grid.scale, zero_point=grid.zero_point)
+
+
+def on_own_steps(context: QuantizeContext, node: Node, function: Function, dtype: DType) -> Value:
+    """The same with the operand's scale and ``dtype``: exact for a function that maps steps to steps."""
+    x = context.activation(node.inputs[0], affine=True)
+    if zero_point_of(x):
+        # The differences to a zero point may leave the type.
+        return tabulated(context, node, function)
+    grid = Grid(dtype, x.type.scale, dtype.min, dtype.max)
+    entries = byte_table(function, x.type.dtype, x.type.scale, zero_point_of(x), grid)
+    table = context.graph.const(f"{node.name}.table", entries)
+    return context.emit(Lookup(), [x, table], node.name, grid.scale)
 
 
 def byte_table(function: Function, dtype: DType, scale: float, zero_point: int, grid: Grid) -> Array:
@@ -98,7 +111,7 @@ def _steps(function: Function, x: Array, grid: Grid) -> Array:
         y = np.asarray(function(x.astype(np.float64)), np.float64)
     known = np.flatnonzero(~np.isnan(y))
     if not known.size:
-        return np.full(y.shape, float(np.clip(0, grid.lo, grid.hi)))
+        return np.full(y.shape, float(grid.nearest(0.0)))
     index = known[np.searchsorted((known[1:] + known[:-1]) / 2, np.arange(y.size))]
-    steps: Array = np.clip(y[index] / grid.scale, grid.lo, grid.hi)
+    steps: Array = np.clip(y[index] / grid.scale + grid.zero_point, grid.lo, grid.hi)
     return steps

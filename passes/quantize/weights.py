@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from dnncc.ir.graph import Const
 from dnncc.ir.types import Array, DType
 from dnncc.ops.ranges import Interval, linear_ranges
 
@@ -30,7 +31,7 @@ class QuantizedLinear:
     """Integer weights and bias of a convolution or matrix product.
 
     Attributes:
-        weights: i8, shaped like the float weights.
+        weights: i8 (i16 where a model's own need it), shaped like the float weights.
         scale: float64 [O], positive: what one step of a weight stands for.
         bias: i32 [O], in steps of ``scale * input scale``.
         raised: the channels whose scale had to be coarser than their weights alone would need.
@@ -80,6 +81,28 @@ def quantize_linear(
     return QuantizedLinear(
         q.reshape(w.shape), scale, integer_bias.astype(np.int32), tuple(int(c) for c in raised)
     )
+
+
+def given_linear(
+    k: Array, w: Const, bias: Array, x_scale: float, zero_point: int = 0
+) -> QuantizedLinear | None:
+    """The same where the model gives the weights' integers ``k``, shaped like them, and their scales, which stay.
+
+    Weights are i8 where they fit once their zero points are subtracted, else i16. None if a scale does not belong to
+    an output channel, or a bias does not fit 32 bits.
+    """
+    q = w.type.quantization
+    if q is None or q.axis not in (None, 0) or not np.isfinite(bias).all():
+        return None
+    scale = np.broadcast_to(np.asarray(q.scale, np.float64), (k.shape[0],)).copy()
+    narrow = DType.I8.min <= k.min() and k.max() <= DType.I8.max
+    if not narrow and not (DType.I16.min <= k.min() and k.max() <= DType.I16.max):
+        return None
+    sums = k.reshape(k.shape[0], -1).sum(axis=1)
+    steps = np.rint(bias.astype(np.float64) / (scale * x_scale)) - zero_point * sums
+    if np.abs(steps).max() > DType.I32.max:
+        return None
+    return QuantizedLinear(k.astype(np.int8 if narrow else np.int16), scale, steps.astype(np.int32), ())
 
 
 def _on_grid(scale: Array, step: float) -> Array:

@@ -103,46 +103,16 @@ DNNCC_EXTREMES(, int32_t)
 DNNCC_EXTREMES(u, uint32_t)
 DNNCC_EXTREMES(l, int64_t)
 DNNCC_EXTREMES(ul, uint64_t)
-DNNCC_EXTREMES(f, float)
-DNNCC_EXTREMES(d, double)
 #undef DNNCC_EXTREMES
+/* Of floats; what is not a number stays so. */
+static inline float dnncc_minf(float a, float b) { return a < b || a != a ? a : b; }
+static inline float dnncc_maxf(float a, float b) { return a > b || a != a ? a : b; }
+static inline double dnncc_mind(double a, double b) { return a < b || a != a ? a : b; }
+static inline double dnncc_maxd(double a, double b) { return a > b || a != a ? a : b; }
 
-/* e^x for a float network: 2^n * e^r with |r| <= ln(2)/2 and a Taylor polynomial; relative error below 3e-7. */
-DNNCC_UNUSED static float dnncc_expf(float x) {
-    float y, r, power;
-    int32_t n;
-    uint32_t bits;
-    if (!(x > -87.0f)) {
-        return x < 0.0f ? 0.0f : x; /* underflow, or not a number */
-    }
-    if (x > 88.0f) {
-        x = 88.0f;
-    }
-    n = (int32_t)(x * 1.44269504f + (x < 0.0f ? -0.5f : 0.5f));
-    r = x - (float)n * 0.693359375f;
-    r = r + (float)n * 2.12194440e-4f;
-    y = 1.0f / 720.0f + r * (1.0f / 5040.0f);
-    y = 1.0f / 24.0f + r * (1.0f / 120.0f + r * y);
-    y = 1.0f + r * (1.0f + r * (0.5f + r * (1.0f / 6.0f + r * y)));
-    bits = (uint32_t)(n + 127) << 23;
-    memcpy(&power, &bits, 4);
-    return y * power;
-}
-
-/* Square root for a float network: Newton's iteration from half the exponent; relative error below 2e-7. */
-DNNCC_UNUSED static float dnncc_sqrtf(float x) {
-    float y;
-    uint32_t bits;
-    if (!(x > 0.0f)) {
-        return x < 0.0f ? (x - x) / (x - x) : x; /* not a number, or zero */
-    }
-    memcpy(&bits, &x, 4);
-    bits = (bits >> 1) + UINT32_C(0x1fbb4f2e);
-    memcpy(&y, &bits, 4);
-    y = 0.5f * (y + x / y);
-    y = 0.5f * (y + x / y);
-    return 0.5f * (y + x / y);
-}
+/* Signed numbers modulo 2^32 and 2^64. */
+static inline uint32_t dnncc_uint32(int32_t x) { return (uint32_t)x; }
+static inline uint64_t dnncc_uint64(int64_t x) { return (uint64_t)x; }
 
 /* Quotient and remainder that round towards minus infinity, for a positive divisor. */
 static inline int32_t dnncc_floordiv(int32_t a, int32_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dnncc.errors import InternalError
+from dnncc.targets.lowering.float_functions import FUNCTIONS, c_function, extern_function
 from tvm import tirx
 from tvm_ffi import structural_walk
 
@@ -39,7 +40,6 @@ _CALLS = {
     "bitwise_or": ("|", 5),
     "bitwise_xor": ("^", 6),
 }
-_FLOAT_FUNCTIONS = ("exp", "sqrt")
 _SUFFIXES = {"float32": "f", "float64": "d", "uint32": "u", "int64": "l", "uint64": "ul"}
 _ATOM, _UNARY, _TERNARY = 14, 13, 2
 
@@ -138,6 +138,10 @@ class Expressions:
         elif symbol in ("<<", ">>", "&", "|", "^"):
             precedence_of_operands = _UNARY  # a + b >> c and a | b & c draw warnings without parentheses
             text = f"{self._at(e.a, precedence_of_operands)} {symbol} {self._at(e.b, precedence_of_operands)}"
+        elif precedence in (8, 9):
+            text = (
+                f"{self._at(e.a, 10)} {symbol} {self._at(e.b, 10)}"  # a comparison within one draws a warning
+            )
         else:
             text = f"{self._at(e.a, precedence)} {symbol} {self._at(e.b, precedence + 1)}"
         dtype = str(e.ty.dtype)
@@ -145,6 +149,8 @@ class Expressions:
 
     def _IntImm(self, e: Any) -> tuple[str, int]:
         value, dtype = int(e.value), str(e.ty.dtype)
+        if value == -(1 << 63):
+            return "(-INT64_C(9223372036854775807) - 1)", _ATOM
         if dtype in ("int64", "uint64"):
             return f"{dtype.upper()}_C({value})", _ATOM
         if dtype == "uint32":
@@ -174,7 +180,11 @@ class Expressions:
     def _Cast(self, e: Any) -> tuple[str, int]:
         if str(e.ty.dtype) == "bool":
             return f"(uint8_t)({self._at(e.value, 9)} != 0)", _UNARY
-        return f"({C_TYPES[str(e.ty.dtype)]}){self._at(e.value, _UNARY)}", _UNARY
+        source, target = str(e.value.ty.dtype), str(e.ty.dtype)
+        if source in ("int8", "int16") and target in ("uint32", "uint64"):
+            # gcc looks through the cast and warns where the result of arithmetic with it is stored.
+            return self._call(f"dnncc_{target}", [e.value]), _ATOM
+        return f"({C_TYPES[target]}){self._at(e.value, _UNARY)}", _UNARY
 
     def _Not(self, e: Any) -> tuple[str, int]:
         return f"!{self._at(e.a, _ATOM)}", _UNARY
@@ -211,7 +221,9 @@ class Expressions:
         return self._floor(e, "%", "dnncc_floormod")
 
     def _floor(self, e: Any, symbol: str, function: str) -> tuple[str, int]:
-        if self.analyzer.can_prove(e.a >= 0) and self.analyzer.can_prove(e.b > 0):
+        if str(e.ty.dtype).startswith("uint") or (
+            self.analyzer.can_prove(e.a >= 0) and self.analyzer.can_prove(e.b > 0)
+        ):
             return self._binary(e, symbol, 12)
         return self._call(function, (e.a, e.b)), _ATOM
 
@@ -236,9 +248,10 @@ class Expressions:
             return text, _UNARY
         if op in ("call_extern", "call_pure_extern"):
             function = str(e.args[0].value)
-            return self._call(function, list(e.args)[1:]), _ATOM
-        if str(e.ty.dtype) == "float32" and op in _FLOAT_FUNCTIONS:
-            return self._call(f"dnncc_{op}f", list(e.args)), _ATOM
+            known = extern_function(function)
+            return self._call(c_function(known) if known else function, list(e.args)[1:]), _ATOM
+        if op in FUNCTIONS and all(str(a.ty.dtype) == "float32" for a in e.args):
+            return self._call(c_function(op), list(e.args)), _ATOM
         raise InternalError(f"the C emitter does not know TIR call '{op}': {e}")
 
 

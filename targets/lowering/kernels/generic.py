@@ -97,6 +97,8 @@ def _split_cases(sch: Any, output: Any, loops: Sequence[Any]) -> None:
     block = sch.get(output)
     calls = nodes(block.body, lambda node: isinstance(node, ir.Call))
     conditions = [call.args[0] for call in calls if call_name(call) == "if_then_else"]
+    # What depends on the data is no matter of loops.
+    conditions = [c for c in conditions if not nodes(c, lambda node: isinstance(node, ir.TensorLoad))]
     for loop, axis in reversed(list(zip(loops, block.iter_vars, strict=False))):
         if any(mentions(c, axis.var) for c in conditions):
             # Only the innermost such loop: around it one test serves for many elements.

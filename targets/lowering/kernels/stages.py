@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dnncc.targets.lowering.float_functions import COSTLY, extern_function
 from tvm import ir, tirx
 from tvm_ffi import structural_walk
 
@@ -136,7 +137,12 @@ def _is_cheap(value: Any) -> bool:
 def _calls_function(value: Any) -> bool:
     """Whether a mathematical function such as exp is called."""
     calls = nodes(value, lambda node: isinstance(node, ir.Call))
-    return any(str(call.op.name).rpartition(".")[2] in ("exp", "sqrt") for call in calls)
+    return any(_function(call) in COSTLY for call in calls)
+
+
+def _function(call: Any) -> str | None:
+    name = str(call.op.name).rpartition(".")[2]
+    return extern_function(str(call.args[0].value)) if name.endswith("_extern") else name
 
 
 def _loads(consumer: Any, producer: Any) -> int:

@@ -1,0 +1,165 @@
+"""What is checked of one random network, and how a failure shrinks."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import dnncc
+import numpy as np
+import onnx
+import onnxruntime
+from dnncc.errors import DnnccError, MismatchError
+from dnncc.frontends.onnx_cut import cut
+from dnncc.interpreter import interpret
+from dnncc.ir.types import Array
+from dnncc.runtime.bundle import Bundle
+from dnncc.runtime.host import run_sanitized
+from dnncc.runtime.runner import open_runner
+
+TOLERANCE = 1e-4
+TREMBLE = 3e-6
+"""An element that ONNX Runtime itself changes when inputs change by so little says nothing: a rounding decides it."""
+SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a check ended: "ok", "refused" (a clean E01xx), "wrong", or "crash"; and why."""
+
+    kind: str
+    why: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return self.kind in ("wrong", "crash")
+
+
+def guarded(check: Callable[[onnx.ModelProto, bool], str], model: onnx.ModelProto, sanitize: bool) -> Verdict:
+    """A check that says what differs, as a verdict."""
+    try:
+        difference = check(model, sanitize)
+    except MismatchError as error:
+        return Verdict("wrong", str(error))
+    except DnnccError as error:
+        if error.code.startswith("E01"):
+            return Verdict("refused", str(error))
+        return Verdict("crash", str(error))
+    except Exception:  # noqa: BLE001 - whatever it is, it is found
+        return Verdict("crash", traceback.format_exc())
+    return Verdict("wrong", difference) if difference else Verdict("ok")
+
+
+def samples_of(model: onnx.ModelProto, count: int) -> dict[str, Array]:
+    """Normal noise for every input, [count, *shape]."""
+    rng = np.random.default_rng(5)
+    return {
+        v.name: rng.normal(0, 1, (count, *(d.dim_value for d in v.type.tensor_type.shape.dim))).astype(
+            np.float32
+        )
+        for v in model.graph.input
+    }
+
+
+def floats(model: onnx.ModelProto, sanitize: bool) -> str:
+    """Interpreter and generated C against ONNX Runtime in float32; "" or what differs."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    graph = dnncc.load(model)
+    given = samples_of(model, SAMPLES)
+    with TemporaryDirectory() as folder:
+        dnncc.compile(model, target="host-c", dtype="float32", output=Path(folder) / "net")
+        bundle = Bundle.open(Path(folder) / "net")
+        runs = [[given[v.name][i] for v in graph.inputs] for i in range(SAMPLES)]
+        if sanitize:
+            results = run_sanitized(bundle, runs)
+        else:
+            runner = open_runner(bundle, "host", None, None, "-O1")
+            results = [runner.run(arguments) for arguments in runs]
+    for i, arguments in enumerate(runs):
+        feeds = {v.name: a for v, a in zip(graph.inputs, arguments, strict=True)}
+        wanted = session.run(None, feeds)
+        steady = _steady(session, feeds, wanted)
+        for name, found in (("interpreter", interpret(graph, arguments)), ("C", results[i])):
+            for output, ours, theirs, sure in zip(model.graph.output, found, wanted, steady, strict=True):
+                if ours.shape != theirs.shape:
+                    return f"{name}: {output.name} has shape {ours.shape}, not {theirs.shape}"
+                far = np.abs(ours - theirs) > TOLERANCE * np.maximum(1.0, np.abs(theirs).max(initial=0))
+                if (far & sure).any():
+                    at = tuple(int(k[0]) for k in np.nonzero(far & sure))
+                    return f"{name}: {output.name}{list(at)} is {ours[at]}, not {theirs[at]}"
+    return ""
+
+
+def _steady(
+    session: onnxruntime.InferenceSession, feeds: dict[str, Array], wanted: Sequence[Array]
+) -> list[Array]:
+    rng = np.random.default_rng(9)
+    steady = [np.ones(w.shape, bool) for w in wanted]
+    for _ in range(4):
+        moved = {
+            k: (v * (1 + TREMBLE * rng.normal(0, 1, v.shape))).astype(np.float32) for k, v in feeds.items()
+        }
+        for mask, before, after in zip(steady, wanted, session.run(None, moved), strict=True):
+            mask &= np.abs(after - before) <= TOLERANCE / 2 * np.maximum(1.0, np.abs(before).max(initial=0))
+    return steady
+
+
+def integers(model: onnx.ModelProto, sanitize: bool) -> str:
+    """Quantized, the generated C against the interpreter, bit by bit; "" or what differs."""
+    given = samples_of(model, 12)
+    with TemporaryDirectory() as folder:
+        compiled = dnncc.compile(model, target="host-c", calibrate=given, output=Path(folder) / "net")
+        found = dnncc.validate(Path(folder) / "net", on="host", samples=4)
+        if not found.match:
+            return f"{found.mismatches} of {found.values} values differ: {found.first}"
+        if sanitize:
+            run_sanitized(Bundle.open(Path(folder) / "net"), [list(s) for s in compiled.samples])
+    return ""
+
+
+CHECKS = {"float32": floats, "int8": integers}
+
+
+def shrunk(
+    check: Callable[[onnx.ModelProto, bool], str], model: onnx.ModelProto, verdict: Verdict, sanitize: bool
+) -> tuple[onnx.ModelProto, Verdict]:
+    """The smallest part of a failing model that fails alike: the first bad value alone, from as late as possible."""
+    best, why = model, verdict
+    names = [name for node in model.graph.node for name in node.output]
+    for name in names:
+        found = _tried(check, model, (), (name,), sanitize)
+        if found is not None and found[1].kind == verdict.kind:
+            best, why = found
+            break
+    for node in reversed(best.graph.node):
+        starts = [n for n in node.input if n in names]
+        found = _tried(check, best, starts, [v.name for v in best.graph.output], sanitize) if starts else None
+        if (
+            found is not None
+            and found[1].kind == verdict.kind
+            and len(found[0].graph.node) < len(best.graph.node)
+        ):
+            return found
+    return best, why
+
+
+def _tried(
+    check: Callable[[onnx.ModelProto, bool], str],
+    model: onnx.ModelProto,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    sanitize: bool,
+) -> tuple[onnx.ModelProto, Verdict] | None:
+    try:
+        part = cut(onnx.shape_inference.infer_shapes(model), inputs, outputs)
+        part = onnx.shape_inference.infer_shapes(part)
+        if any(v.type.tensor_type.elem_type != onnx.TensorProto.FLOAT for v in part.graph.input):
+            return None
+        onnx.checker.check_model(part)
+        onnxruntime.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception:  # noqa: BLE001
+        return None  # not a model by itself
+    return part, guarded(check, part, sanitize)
