@@ -134,7 +134,7 @@ def test_import_facts() -> None:
     assert "negative pads …" in conv.refused
     assert import_facts(ONNX_OPS["Pad"]).constants >= {1, 2}
     # Operands 0 to 2 in a comprehension; a lambda; neither operators nor constants.
-    assert import_facts(ONNX_OPS["Where"]).constants == {0, 1, 2}
+    assert import_facts(ONNX_OPS["Range"]).constants == {0, 1, 2}
     assert import_facts(ONNX_OPS["Add"]).result == "`add`"
     assert import_facts(ONNX_OPS["Identity"]).result == "its operand"
     assert import_facts(ONNX_OPS["Reshape"]).result == "`reshape`"
