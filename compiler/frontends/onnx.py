@@ -299,7 +299,7 @@ class _Model:
         importer.begin(node)
         if body is not None:
             given = [v for v in _tensors(operands) if v is not None]
-            made = iter(self._inline(importer, name, body, given))
+            made = iter(importer.inline(body, given))
             values: list[Result | None] = [next(made) if output else None for output in proto.output]
         else:
             returned = ONNX_OPS[op_type](importer, node)
