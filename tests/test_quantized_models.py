@@ -287,6 +287,40 @@ def test_operators_of_onnx_runtime(op_type: str) -> None:
         assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
+SELECTIONS = {
+    "Max": (["xd", "bd"], {}),
+    "Min": (["xd", "bd"], {}),
+    "ReduceSum": (["xd", "axes"], {"keepdims": 1}),
+    "ReduceMax": (["xd"], {"axes": [1]}),
+    "Sub": (["xd", "bd"], {}),
+    "Neg": (["xd"], {}),
+    "Abs": (["xd"], {}),
+    "HardSwish": (["xd"], {}),
+    "Where": (["mask", "xd", "bd"], {}),
+}
+
+
+@pytest.mark.parametrize("op_type", SELECTIONS)
+def test_zero_points_of_other_operators(op_type: str) -> None:
+    operands, attributes = SELECTIONS[op_type]
+    nodes = [
+        helper.make_node("DequantizeLinear", XSZ, ["xd"]),
+        helper.make_node("DequantizeLinear", BSZ, ["bd"]),
+        helper.make_node(op_type, operands, ["r"], **attributes),
+        helper.make_node("QuantizeLinear", ["r", "q", "u"], ["y"]),
+    ]
+    constants = {"b": B, "q": np.float32(0.11), **{n: GRID[n] for n in "sztu"}}
+    constants |= {"axes": np.array([1])} if op_type == "ReduceSum" else {}
+    constants |= {"mask": B > 128} if op_type == "Where" else {}
+    shape = [1, 4, 6, 5]
+    model = one(nodes, (TensorProto.UINT8, shape), (TensorProto.UINT8, [1, None, 6, 5]), constants, 14)
+    q, rng = adopted(model), np.random.default_rng(1)
+    for _ in range(5):
+        x = rng.integers(0, 256, shape, np.uint8)
+        (theirs,) = unoptimised(model).run(None, {"x": x})
+        assert np.abs(interpret(q, [x])[0].astype(int) - theirs).max() <= 1
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("float_result", [True, False])
 def test_qgemm(bias: bool, float_result: bool) -> None:

@@ -31,7 +31,8 @@ class Extreme(Binary):
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
         # On the result's grid, where the order of the operands stays what it was but for roundings.
         grid = context.grid_of(node.output)
-        return context.emit(self, [context.on_grid(v, grid) for v in node.inputs], node.name, grid.scale)
+        operands = [context.on_grid(v, grid) for v in node.inputs]
+        return context.emit(self, operands, node.name, grid.scale, zero_point=grid.zero_point)
 
 
 @dataclass(frozen=True)

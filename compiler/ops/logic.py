@@ -185,7 +185,7 @@ class Where(Op):
         grid = context.grid_of(node.output)
         condition = context.integer(node.inputs[0])
         choices = [context.on_grid(v, grid) for v in node.inputs[1:]]
-        return context.emit(self, [condition, *choices], node.name, grid.scale)
+        return context.emit(self, [condition, *choices], node.name, grid.scale, zero_point=grid.zero_point)
 
 
 @dataclass(frozen=True)

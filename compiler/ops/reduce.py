@@ -134,7 +134,7 @@ class ReduceSum(Reduction):
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
         x = context.integer(node.inputs[0])
         # Products are summed as they are where 32 bits hold the sum.
-        if context.is_raw(x) and (
+        if not context.is_raw(x) or (
             x.type.quantization is None
             or context.interval(x).largest * self.count(x.type.shape) > DType.I32.max
         ):

@@ -67,7 +67,10 @@ def tabulated(context: QuantizeContext, node: Node, function: Function, operand_
 
 def on_own_steps(context: QuantizeContext, node: Node, function: Function, dtype: DType) -> Value:
     """The same with the operand's scale and ``dtype``: exact for a function that maps steps to steps."""
-    x = context.activation(node.inputs[0])
+    x = context.activation(node.inputs[0], affine=True)
+    if zero_point_of(x):
+        # The differences to a zero point may leave the type.
+        return tabulated(context, node, function)
     grid = Grid(dtype, x.type.scale, dtype.min, dtype.max)
     entries = byte_table(function, x.type.dtype, x.type.scale, zero_point_of(x), grid)
     table = context.graph.const(f"{node.name}.table", entries)
