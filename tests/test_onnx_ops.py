@@ -499,13 +499,6 @@ def test_unsupported_forms(
     assert culprit.reason
 
 
-def test_indices_of_a_pool_are_unsupported_only_if_used() -> None:
-    pool = helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2], storage_order=1)
-    check_against_onnxruntime(model([pool], {"x": [1, 1, 4, 4]}, {}, ["y"]))
-    with pytest.raises(UnsupportedError):
-        load_onnx(model([pool], {"x": [1, 1, 4, 4]}, {}, ["y", "i"]))
-
-
 def test_every_supported_type_is_listed() -> None:
     assert {"Conv", "Gemm", "MatMul", "Softmax", "Identity", "Shape"} <= set(supported_op_types())
     assert supported_op_types() == sorted(supported_op_types())
