@@ -154,7 +154,12 @@ def test_unsupported_nodes_are_all_listed() -> None:
     with pytest.raises(UnsupportedError) as caught:
         load_onnx(proto)
     found = [(culprit.name, culprit.op) for culprit in caught.value.culprits]
-    assert found == [("first", "TfIdfVectorizer"), ("second", "com.example.Fancy"), ("third", "Relu"), ("Det_5", "Det")]
+    assert found == [
+        ("first", "TfIdfVectorizer"),
+        ("second", "com.example.Fancy"),
+        ("third", "Relu"),
+        ("Det_5", "Det"),
+    ]
     assert caught.value.exit_code == 1
     assert all(name in caught.value.render() for name, _ in found)
 
