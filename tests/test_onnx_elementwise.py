@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from dnncc.frontends.onnx import load_onnx
+from dnncc.interpreter import interpret
 from dnncc.ir.types import Array
 from onnx import helper
 from onnx_models import check_against_onnxruntime, floats, model, one_node
@@ -243,3 +244,17 @@ def test_transposes_pass_reductions_and_normalizations() -> None:
     Pipeline.parse("simplify").run(graph)
     transposes = graph.find("transpose")
     assert len(transposes) == 2 and transposes[-1].output in graph.outputs
+
+
+@pytest.mark.parametrize(
+    ("op_type", "expected"), [("ReduceMax", -np.inf), ("ReduceMin", np.inf), ("ReduceSum", 0.0)]
+)
+def test_reductions_of_nothing(op_type: str, expected: float) -> None:
+    """A constant without elements, as exporters leave in a model: the standard says what comes of it."""
+    constants = {"c": np.zeros((2, 0), np.float32), "axes": np.array([1])}
+    nodes = [
+        helper.make_node(op_type, ["c", "axes"], ["r"], keepdims=0),
+        helper.make_node("Add", ["x", "r"], ["y"]),
+    ]
+    graph = load_onnx(model(nodes, {"x": [2]}, constants, ["y"], 20))
+    assert interpret(graph, [np.zeros(2, np.float32)])[0].tolist() == [expected] * 2

@@ -143,18 +143,23 @@ def test_a_graph_needs_outputs() -> None:
 
 def test_unsupported_nodes_are_all_listed() -> None:
     nodes = [
-        node("Erf", ["x"], ["a"], name="first"),
+        node("TfIdfVectorizer", ["x"], ["a"], name="first"),
         node("Relu", ["a"], ["b"], name="fine"),
         node("Fancy", ["b"], ["c"], name="second", domain="com.example"),
         node("Relu", ["x"], ["d"], name="third", slope=1.0),
         node("Sum", ["b", "c", "d"], ["e"], name="also fine"),
-        node("Tanh", ["e"], ["y"]),
+        node("Det", ["e"], ["y"]),
     ]
     proto = model(nodes, {"x": [1]}, {}, ["y"])
     with pytest.raises(UnsupportedError) as caught:
         load_onnx(proto)
     found = [(culprit.name, culprit.op) for culprit in caught.value.culprits]
-    assert found == [("first", "Erf"), ("second", "com.example.Fancy"), ("third", "Relu"), ("Tanh_5", "Tanh")]
+    assert found == [
+        ("first", "TfIdfVectorizer"),
+        ("second", "com.example.Fancy"),
+        ("third", "Relu"),
+        ("Det_5", "Det"),
+    ]
     assert caught.value.exit_code == 1
     assert all(name in caught.value.render() for name, _ in found)
 
@@ -207,7 +212,6 @@ INVALID: list[Form] = [
     ("Conv", {"x": [1, 2, 5, 5]}, {"w": W}, {"auto_pad": "MOSTLY"}),
     ("MaxPool", {"x": [1, 2, 5, 5]}, {}, {}),
     ("MaxPool", {"x": [1, 2, 5, 5]}, {}, {"kernel_shape": [0, 1]}),
-    ("MaxPool", {"x": [1, 2, 5, 5]}, {}, {"kernel_shape": [2, 2], "pads": [2, 2, 2, 2]}),
     ("Gemm", {"a": [2, 3], "b": [4, 5]}, {}, {}),
     ("Gemm", {"a": [2, 3], "b": [3, 4], "c": [5, 4]}, {}, {}),
     ("Gemm", {"a": [2, 3, 1], "b": [3, 4]}, {}, {}),
@@ -246,12 +250,6 @@ def test_nodes_that_make_no_sense(
     op_type: str, inputs: dict[str, list[int]], constants: dict[str, Any], attributes: dict[str, Any]
 ) -> None:
     assert culprits(one_node(op_type, inputs, constants, **attributes), InvalidGraphError) == ["node"]
-
-
-def test_arithmetic_on_shapes_that_overflows() -> None:
-    nodes = [node("Mul", ["a", "a"], ["b"], name="square"), node("Reshape", ["x", "b"], ["y"])]
-    proto = model(nodes, {"x": [1]}, {"a": np.array([2**40])}, ["y"])
-    assert culprits(proto, InvalidGraphError) == ["square"]
 
 
 def test_constants_that_would_not_fit_into_memory() -> None:

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, DType
+from dnncc.ops.activation_functions import Shrink, ThresholdedRelu
+from dnncc.ops.elementwise import Unary
+from dnncc.ops.functions import Ceil, Floor, Round
 from dnncc.ops.interpolate import Interpolate
 from dnncc.ops.lookup import Lookup
+from dnncc.ops.sign import Sign
 from dnncc.passes.quantize.context import Grid
 from dnncc.passes.quantize.tables import FRACTION, byte_table, interpolated
 from kernel_harness import Kernel, conv, linear
 from op_samples.tables import entries
+from quantize_graphs import Net, named, ops
 
 I8, U8 = Grid(DType.I8, 1 / 127, -128, 127), Grid(DType.U8, 1 / 255, 0, 255)
 
@@ -73,3 +78,18 @@ def test_tables_fuse_with_the_product_before_them(graph: Graph, dtype: DType, tm
     wide.outputs = [wide.append(Interpolate(dtype, fraction), [x, knots], "smooth")]
     kernel = Kernel(wide, tmp_path)
     kernel.check()
+
+
+@pytest.mark.parametrize(
+    "op", [Sign(), Floor(), Ceil(), Round(), ThresholdedRelu(1.5), Shrink(0.0, 1.5)], ids=str
+)
+def test_functions_with_jumps_are_not_interpolated(op: Unary) -> None:
+    """What lies between the two sides of a jump is no result: every result is that of some real operand."""
+    net = Net((1, 5, 6, 4))
+    q = net.quantized(net.emit(op, net.conv(net.inputs[0], 6), name="y"))
+    assert ops(q) == ["conv2d", "requantize", "lookup"]
+    scale, operand = named(q, "y").type.scale, named(q, "conv").type.scale
+    (reals,) = op.reference((np.arange(-128, 128) * operand).astype(np.float32))
+    possible = set(np.clip(np.rint(reals / scale), -128, 127).astype(int).tolist())
+    for index in range(4):
+        assert set(net.all_values(q, index)["y"].reshape(-1).tolist()) <= possible

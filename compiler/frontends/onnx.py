@@ -24,6 +24,7 @@ from dnncc.errors import (
 )
 from dnncc.frontends.onnx_cut import cut
 from dnncc.frontends.onnx_dims import input_shapes
+from dnncc.frontends.onnx_functions import definition
 from dnncc.frontends.onnx_importer import GraphImporter
 from dnncc.frontends.onnx_node import ModelNode
 from dnncc.frontends.onnx_registry import ELEMENT_TYPES, ONNX_OPS, Result, TensorSequence, onnx_key
@@ -274,12 +275,17 @@ class _Model:
             parent: the node in whose body this one is.
         """
         op_type = onnx_key(proto.op_type, proto.domain)
-        if op_type not in ONNX_OPS:
-            raise UnsupportedError(
-                f"{name}: {op_type}", [Culprit(name, op_type, "operator is not supported")]
-            )
         operands = [self.values[operand] if operand else None for operand in proto.input]
-        if any(operand and self.values.get(operand, operand) is None for operand in reads(proto)):
+        unknown = any(operand and self.values.get(operand, operand) is None for operand in reads(proto))
+        body = None
+        if op_type not in ONNX_OPS:
+            if not unknown:
+                body = definition(proto, self.opset, _tensors(operands), self.model.functions)
+            if body is None:
+                raise UnsupportedError(
+                    f"{name}: {op_type}", [Culprit(name, op_type, "operator is not supported")]
+                )
+        if unknown:
             return {}
         node = ModelNode(
             proto,
@@ -291,13 +297,22 @@ class _Model:
             self.declared,
         )
         importer.begin(node)
-        returned = ONNX_OPS[op_type](importer, node)
-        values = [returned] if isinstance(returned, Value | TensorSequence) else list(returned)
-        node.check_all_seen()
+        if body is not None:
+            given = [v for v in _tensors(operands) if v is not None]
+            made = iter(importer.inline(body, given))
+            values: list[Result | None] = [next(made) if output else None for output in proto.output]
+        else:
+            returned = ONNX_OPS[op_type](importer, node)
+            values = [returned] if isinstance(returned, Value | TensorSequence) else list(returned)
+            node.check_all_seen()
         for index, output in enumerate(proto.output):
             if index >= len(values) and output in used:
                 raise node.unsupported(f"output {index} ({output}) is not supported")
-        results = {output: value for output, value in zip(proto.output, values, strict=False) if output}
+        results = {
+            output: value
+            for output, value in zip(proto.output, values, strict=False)
+            if output and value is not None
+        }
         tensors = {output: value for output, value in results.items() if isinstance(value, Value)}
         if parent:
             tensors = {importer.unique_value(f"{parent}/{output}"): v for output, v in tensors.items()}
@@ -337,3 +352,8 @@ class _Model:
             )
         if InvalidGraphError in found:
             raise InvalidGraphError("the model is not well formed", found[InvalidGraphError])
+
+
+def _tensors(operands: Sequence[Result | None]) -> list[Value | None]:
+    """The operands of a function, of which no sequence is one."""
+    return [v if isinstance(v, Value) else None for v in operands]

@@ -234,6 +234,7 @@ class ThresholdedRelu(Function):
     """``y = x`` for x > alpha, 0 else. Operand: f32."""
 
     name: ClassVar[str] = "thresholded_relu"
+    continuous: ClassVar[bool] = False
     alpha: float = 1.0
 
     def exact(self, x: Array) -> Array:
@@ -254,6 +255,7 @@ class Shrink(Function):
     """``y = x + bias`` for x < -bound, ``x - bias`` for x > bound, 0 else. Operand: f32."""
 
     name: ClassVar[str] = "shrink"
+    continuous: ClassVar[bool] = False
     bias: float = 0.0
     bound: float = 0.5
 

@@ -60,6 +60,8 @@ class Function(Unary):
     """
 
     dtypes: ClassVar[frozenset[DType]] = frozenset({DType.F32})
+    continuous: ClassVar[bool] = True
+    """It has no jumps, so that it may be interpolated."""
 
     def exact(self, x: Array) -> Array:
         """f in double precision."""
@@ -73,7 +75,7 @@ class Function(Unary):
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
         from dnncc.passes.quantize.tables import tabulated
 
-        return tabulated(context, node, self.exact)
+        return tabulated(context, node, self.exact, continuous=self.continuous)
 
 
 @dataclass(frozen=True)

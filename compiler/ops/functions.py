@@ -184,6 +184,7 @@ class Floor(Named):
     """The largest whole number not above x. Operand: f32."""
 
     name: ClassVar[str] = "floor"
+    continuous: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,7 @@ class Ceil(Named):
     """The smallest whole number not below x. Operand: f32."""
 
     name: ClassVar[str] = "ceil"
+    continuous: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ class Round(Named):
     """The nearest whole number, of two the even one. Operand: f32."""
 
     name: ClassVar[str] = "round"
+    continuous: ClassVar[bool] = False
     numpy_name: ClassVar[str] = "rint"
     tir_name: ClassVar[str] = "nearbyint"
 

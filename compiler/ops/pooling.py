@@ -10,13 +10,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.graph import Value
 from dnncc.ops.average_pool2d import AveragePool2d
 from dnncc.ops.base import Op
 from dnncc.ops.convolution import channels_first, channels_last
+from dnncc.ops.functions import Sqrt
 from dnncc.ops.max_pool2d import MaxPool2d
+from dnncc.ops.max_position import MaxPosition
+from dnncc.ops.mul import Mul
 from dnncc.ops.pad import Pad
+from dnncc.ops.power import PowScalar
+from dnncc.ops.sign import Abs
 from dnncc.ops.window_axis import Axis, Plane, import_axes
 
 Make = Callable[[Plane], Op]
@@ -115,10 +121,15 @@ def average_pool_with_padding(p: Plane) -> Op:
 
 
 @onnx_op("MaxPool")
-def import_max_pool(g: Importer, node: OnnxNode) -> Value:
-    node.ignore("storage_order")  # the order of the indices that the optional second output would hold
+def import_max_pool(g: Importer, node: OnnxNode) -> list[Value]:
     x, axes, beyond = import_pool(node)
-    return emit_pool(g, node, x, longer(axes, beyond), max_pool)
+    axes = longer(axes, beyond)
+    column_major = bool(node.int("storage_order", 0))
+    found = [emit_pool(g, node, x, axes, max_pool)]
+    if node.is_used(1):
+        windows = tuple((a.kernel, a.stride, a.before, a.dilation, a.output) for a in axes)
+        found.append(g.emit(MaxPosition(windows, column_major), [x]))
+    return found
 
 
 @onnx_op("AveragePool")
@@ -142,3 +153,33 @@ def import_global_max_pool(g: Importer, node: OnnxNode) -> Value:
 @onnx_op("GlobalAveragePool")
 def import_global_average_pool(g: Importer, node: OnnxNode) -> Value:
     return emit_global(g, node, average_pool)
+
+
+@onnx_op("LpPool")
+def import_lp_pool(g: Importer, node: OnnxNode) -> Value:
+    """``(sum |x|^p)^(1/p)`` over each window; padding adds nothing to the sum."""
+    x, axes, beyond = import_pool(node)
+    p = node.int("p", 2)
+    return _norm(g, node, x, longer(axes, beyond), p)
+
+
+@onnx_op("GlobalLpPool")
+def import_global_lp_pool(g: Importer, node: OnnxNode) -> Value:
+    x, axes = global_axes(g, node)
+    y = _norm(g, node, x, axes, node.int("p", 2))
+    return g.reshape(y, (*y.type.shape[:2], *(1 for _ in node.value(0).type.shape[2:])))
+
+
+def _norm(g: Importer, node: OnnxNode, x: Value, axes: Sequence[Axis], p: int) -> Value:
+    if p < 1:
+        raise node.invalid(f"p {p}")
+    powers = g.emit(Mul(), [x, x]) if p == 2 else g.emit(Abs(), [x])
+    if p > 2:
+        powers = g.emit(PowScalar(float(p)), [powers])
+    # A sum is a mean times its number of elements; the mean of a mean's windows counts them all.
+    mean = emit_pool(g, node, powers, axes, average_pool_with_padding)
+    taps = math.prod(axis.kernel for axis in axes)
+    total = g.emit(Mul(), [mean, g.const("taps", np.array(taps, np.float32))])
+    if p == 1:
+        return total
+    return g.emit(Sqrt() if p == 2 else PowScalar(1.0 / p), [total])

@@ -188,8 +188,13 @@ class Selection(Reduction):
         raise NotImplementedError(f"{self.name} has no reference")
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
-        function, _ = self.extreme()
-        return [np.asarray(function(inputs[0], axis=self.axes, keepdims=True))]
+        (x,), (function, largest) = inputs, self.extreme()
+        if x.size:
+            return [np.asarray(function(x, axis=self.axes, keepdims=True))]
+        # Of no elements at all: the number that any other exceeds, or stays below.
+        dtype = DType.of(x)
+        ends = (-np.inf, np.inf) if dtype.is_float else (dtype.min, dtype.max)
+        return [np.asarray(function(x, axis=self.axes, keepdims=True, initial=ends[not largest]), x.dtype)]
 
     def combine(self, x: Any, over: Sequence[Any], dtype: str) -> Any:
         from dnncc.targets.lowering.api import const, te, tirx

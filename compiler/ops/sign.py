@@ -98,7 +98,7 @@ class Sign(Unary):
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
         from dnncc.passes.quantize.tables import tabulated
 
-        return tabulated(context, node, np.sign)
+        return tabulated(context, node, np.sign, continuous=False)
 
 
 @onnx_op("Abs")

@@ -36,7 +36,9 @@ class Table:
     error: float
 
 
-def tabulated(context: QuantizeContext, node: Node, function: Function, operand_index: int = 0) -> Value:
+def tabulated(
+    context: QuantizeContext, node: Node, function: Function, operand_index: int = 0, continuous: bool = True
+) -> Value:
     """The integer form of ``function(x)`` for an operand x of a node, on the grid of its output.
 
     An activation has 256 values: the table holds the nearest integer for each, and the only error is that half
@@ -46,9 +48,12 @@ def tabulated(context: QuantizeContext, node: Node, function: Function, operand_
     Args:
         function: must be finite where the calibration samples are; what is not a number takes the value of the
             nearest operand that is one, and infinite results saturate.
+        continuous: whether it has no jumps; a straight line across one would give what is no result at all.
     """
     x, grid = node.inputs[operand_index], context.grid_of(node.output)
     operand = context.integer(x)
+    if context.is_raw(operand) and not continuous:
+        operand = context.activation(x, affine=True)
     if context.is_raw(operand):
         byte = context.grid_of(x)
         scale = max(HEADROOM * context.largest(x), byte.scale) / DType.I16.max
