@@ -194,7 +194,7 @@ HEAD = "graph g(%x: f32[2]) {\n"
             "2:3",
             "expected a statement (%y: f32[1] = relu(%x)) or 'return', found 'relu'",
         ),
-        (HEAD + "  %y: f32[2] = reluu(%x)", "2:16", "unknown operator 'reluu'; did you mean 'relu'?"),
+        (HEAD + "  %y: f32[2] = reluu(%x)", "2:16", "unknown operator 'reluu'; did you mean 'relu'"),
         (HEAD + "  %y: f32[2] = relu(%z)", "2:21", "'%z' is not defined above"),
         (HEAD + "  %xx: f32[2] = relu(%xy)", "2:22", "'%xy' is not defined above; did you mean"),
         (HEAD + "  %y: f32[2] = relu(%y)", "2:21", "'%y' is not defined above"),

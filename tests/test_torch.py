@@ -24,7 +24,7 @@ from dnncc.ir.types import Array
 torch = pytest.importorskip("torch", reason="PyTorch models are tested where torch is installed")
 from torch_networks import NETWORKS, build  # noqa: E402
 
-QUICK: tuple[str, ...] = ()
+QUICK = ("mobilenet-v3", "yolo-tiny", "lstm", "transformer")
 FAMILIES = [pytest.param(n, id=n, marks=[] if n in QUICK else pytest.mark.heavy) for n in NETWORKS]
 FLOAT_ONLY = ("transformer",)
 

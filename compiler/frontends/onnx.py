@@ -299,7 +299,11 @@ class _Model:
         importer.begin(node)
         if body is not None:
             given = [v for v in _tensors(operands) if v is not None]
-            made = iter(importer.inline(body, given))
+            try:
+                made = iter(importer.inline(body, given))
+            except UnsupportedError as error:
+                reasons = [f"is defined by {c.op or 'others'}: {c.reason}" for c in error.culprits]
+                raise UnsupportedError("", [Culprit(name, op_type, reason) for reason in reasons]) from error
             values: list[Result | None] = [next(made) if output else None for output in proto.output]
         else:
             returned = ONNX_OPS[op_type](importer, node)
