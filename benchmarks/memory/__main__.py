@@ -15,6 +15,7 @@ from benchmarks.tables import Table, as_markdown, as_text
 
 SUITES = {
     "allocate": "static allocation: the public minimalloc instances, random instances, several pools",
+    "remat": "recomputation under a memory budget: random layered graphs, fixed and free order",
 }
 """Name of the module -> what it measures."""
 
