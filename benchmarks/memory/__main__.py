@@ -16,6 +16,7 @@ from benchmarks.tables import Table, as_markdown, as_text
 SUITES = {
     "allocate": "static allocation: the public minimalloc instances, random instances, several pools",
     "spill": "bytes copied off-chip for scratchpads of given size, beside Belady replacement and COSMA",
+    "remat": "recomputation under a memory budget: random layered graphs, fixed and free order",
 }
 """Name of the module -> what it measures."""
 

@@ -57,6 +57,10 @@ class Prover:
 
     def _solve(self, cuts: Sequence[Cut], effort: float | None, seconds: float | None) -> Answer:
         relaxation = relax(self.model, self.work, self.budget, self._limit(), cuts)
+        self.best.clock.check()
+        left = self.best.clock.left
+        if seconds is not None and left is not None:
+            seconds = min(seconds, left)
         answer = solve(
             relaxation.programme,
             self._limit(),
