@@ -25,9 +25,15 @@ class Map:
 
 @dataclass
 class Builder:
-    """Adds operator after operator; every method returns the activation that it makes."""
+    """Adds operator after operator; every method returns the activation that it makes.
+
+    Attributes:
+        parameters: whether the parameters of an operator are its workspace.
+        activations: whether the activations before the operations of a searched cell are operators of their own.
+    """
 
     parameters: bool
+    activations: bool = False
     tensors: list[Tensor] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
 
@@ -61,6 +67,10 @@ class Builder:
 
     def concat(self, xs: Sequence[Map]) -> Map:
         return self.add(xs, xs[0].size, sum(x.channels for x in xs))
+
+    def activation(self, x: Map) -> Map:
+        """What an operation of a searched cell reads: nothing but an operator if activations are not fused."""
+        return self.join([x]) if self.activations else x
 
     def classifier(self, x: Map, classes: int = 1000) -> None:
         pooled = self.add([x], 1, x.channels)
@@ -261,8 +271,9 @@ def _operation(net: Builder, kind: Operation, x: Map, stride: int) -> Map:
         return net.pool(x, stride)
     if kind.startswith("sep"):
         kernel = int(kind[3:])
-        y = net.conv(net.depthwise(x, kernel, stride), x.channels)
-        return net.conv(net.depthwise(y, kernel), x.channels)
+        y = net.conv(net.depthwise(net.activation(x), kernel, stride), x.channels)
+        return net.conv(net.depthwise(net.activation(y), kernel), x.channels)
+    x = net.activation(x)
     if kind == "dil3":
         return net.conv(net.depthwise(x, 3, stride), x.channels)
     if kind == "conv17":
@@ -275,7 +286,7 @@ def _operation(net: Builder, kind: Operation, x: Map, stride: int) -> Map:
 
 def _cell(net: Builder, cell: Cell, older: Map, newer: Map, channels: int, stride: int) -> Map:
     shrink = -(-older.size // newer.size)
-    states = [net.conv(older, channels, 1, shrink), net.conv(newer, channels)]
+    states = [net.conv(net.activation(x), channels, 1, step) for x, step in ((older, shrink), (newer, 1))]
     operations, joined = cell
     for (a, left), (b, right) in zip(operations[::2], operations[1::2], strict=True):
         parts = [
@@ -307,6 +318,23 @@ def _stacked(normal: Cell, reduction: Cell, repeats: int, channels: int) -> Call
     return build
 
 
+def _stacked_small(normal: Cell, reduction: Cell, repeats: int, channels: int) -> Callable[[Builder], None]:
+    """CIFAR stacking: a convolution on 32 x 32 pixels, then normal cells and reductions in turn."""
+
+    def build(net: Builder) -> None:
+        older = newer = net.conv(net.add((), 32, 3), 3 * channels, 3)
+        width = channels
+        for stage in range(3):
+            if stage:
+                width *= 2
+                older, newer = newer, _cell(net, reduction, older, newer, width, 2)
+            for _ in range(repeats):
+                older, newer = newer, _cell(net, normal, older, newer, width, 1)
+        net.classifier(newer, 10)
+
+    return build
+
+
 CLASSIC: dict[str, Callable[[Builder], None]] = {
     "resnet50": resnet50,
     "densenet121": densenet121,
@@ -323,8 +351,32 @@ SEARCHED: dict[str, Callable[[Builder], None]] = {
 }
 
 
-def build(name: str, parameters: bool) -> OrderProblem:
-    """The graph of a network, with its parameters as workspace or without them."""
-    net = Builder(parameters)
-    (CLASSIC | SEARCHED)[name](net)
+SEARCHED_CIFAR: dict[str, Callable[[Builder], None]] = {
+    "nasnet-a-cifar": _stacked_small(_NASNET_NORMAL, _NASNET_REDUCTION, 6, 32),
+    "pnasnet-5-cifar": _stacked_small(_PNASNET, _PNASNET, 6, 48),
+    "amoebanet-d-cifar": _stacked_small(_AMOEBANET_NORMAL, _AMOEBANET_REDUCTION, 6, 36),
+    "darts-cifar": _stacked_small(_DARTS_NORMAL, _DARTS_REDUCTION, 6, 36),
+}
+
+
+def build(name: str, parameters: bool, activations: bool = False) -> OrderProblem:
+    """The graph of a network, with its parameters as workspace or without them; see `Builder`."""
+    net = Builder(parameters, activations)
+    (CLASSIC | SEARCHED | SEARCHED_CIFAR)[name](net)
+    return net.problem()
+
+
+def randwire(seed: int, nodes: int = 32, neighbours: int = 4, rewired: float = 0.75) -> OrderProblem:
+    """A randomly wired stage (Xie et al. 2019): a Watts-Strogatz graph whose edges lead from the lower to the higher
+    node, each node one operator on 28 x 28 x 78 bytes, an average of the nodes that nobody reads."""
+    import networkx as nx
+
+    graph = nx.connected_watts_strogatz_graph(nodes, neighbours, rewired, seed=seed)
+    net = Builder(parameters=False)
+    image = net.add((), 56, 78)
+    made: list[Map] = []
+    for v in range(nodes):
+        read = [made[u] for u in sorted(graph[v]) if u < v]
+        made.append(net.add(read or [image], 28, 78))
+    net.join([made[v] for v in range(nodes) if max(graph[v]) < v])
     return net.problem()
