@@ -15,7 +15,8 @@ from benchmarks.tables import Table, as_markdown, as_text
 
 SUITES = {
     "order": "operator order for the least peak: real, randomly wired and searched networks",
-    "allocate": "static allocation: the public minimalloc instances, random instances, several pools",
+    "allocate": "static allocation: the public minimalloc instances",
+    "packings": "static allocation: random instances that fill their capacity without a gap",
     "spill": "bytes copied off-chip for scratchpads of given size, beside Belady replacement and COSMA",
     "remat": "recomputation under a memory budget: random layered graphs, fixed and free order",
 }

@@ -37,8 +37,8 @@ _NOTES = (
     "SERENITY (Ahn et al. 2020): 1.68 times less than TFLite, 1.86 times with graph rewriting, on such networks.",
     "HMCOS (Wang et al. 2022): 8.7 to 42.4 % less than the given order on networks of architecture search.",
     "MODeL (Steiner et al. 2022): about 30 % less than the given order, with Gurobi.",
-    "Others' plain best-first search (Python, measured): NASNet-A large 2.6 s, PNASNet-5 large 1.6 s, RandWire 0.4 to "
-    "19 s, NASNet on CIFAR not closed (20 % after 25 s).",
+    "Plain best-first search by others (Python): NASNet-A large 2.6 s, PNASNet-5 large 1.6 s, RandWire 0.4 to 19 s.",
+    "The same on NASNet for CIFAR: not closed, 20 % after 25 s.",
 )
 
 
