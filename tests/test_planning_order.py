@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -49,22 +49,29 @@ def valid_orders(problem: OrderProblem) -> Iterator[list[int]]:
     return extend([], set())
 
 
-def naive_peak(problem: OrderProblem, sequence: list[int]) -> int:
-    """The definition, read literally."""
-    operators = [problem.operators[v] for v in sequence]
-    touched = [{root(problem, t)[0] for t in (*op.inputs, *op.outputs)} for op in operators]
-    created = {t for op in operators for t in op.outputs}
-    kept = {root(problem, t)[0] for t in problem.outputs}
-    wanted = kept.union(*touched)
-    peak = sum(problem.tensors[s].size for s in wanted - created)
-    for now, op in enumerate(operators):
-        before = set().union(wanted - created, *touched[:now])
-        later = kept.union(*touched[now + 1 :])
-        alive = (before | touched[now]) & (later | touched[now])
+class Naive:
+    """The definition of the memory in use, read literally."""
+
+    def __init__(self, problem: OrderProblem) -> None:
+        self.problem = problem
+        self.root = [root(problem, t) for t in range(len(problem.tensors))]
+        self.touched = [{self.root[t][0] for t in (*op.inputs, *op.outputs)} for op in problem.operators]
+        self.created = {t for op in problem.operators for t in op.outputs}
+        self.kept = {self.root[t][0] for t in problem.outputs}
+        self.wanted = self.kept.union(*self.touched)
+        self.start = sum(problem.tensors[s].size for s in self.wanted - self.created)
+
+    def step(self, done: Iterable[int], v: int) -> int:
+        """Bytes while operator v runs after these; all others run later."""
+        problem, op = self.problem, self.problem.operators[v]
+        before = (self.wanted - self.created).union(*(self.touched[u] for u in done))
+        others = set(range(len(problem.operators))) - {v, *done}
+        later = self.kept.union(*(self.touched[u] for u in others))
+        alive = (before | self.touched[v]) & (later | self.touched[v])
         pairs: dict[tuple[int, int], list[int | None]] = {}
         for o in op.outputs:
             for i in op.inputs:
-                (out, out_at), (into, in_at) = root(problem, o), root(problem, i)
+                (out, out_at), (into, in_at) = self.root[o], self.root[i]
                 rule = [r.distance + out_at - in_at for r in op.overlaps if (r.output, r.input) == (o, i)]
                 pairs.setdefault((out, into), []).append(rule[0] if rule else None)
         size = {s: problem.tensors[s].size for s in alive}
@@ -75,8 +82,36 @@ def naive_peak(problem: OrderProblem, sequence: list[int]) -> int:
                 continue
             if max(known) < size[o]:
                 rules.append((o, i, max(known)))
-        peak = max(peak, sum(size.values()) - saved_bytes(rules, size) + op.workspace)
-    return peak
+        return sum(size.values()) - saved_bytes(rules, size) + op.workspace
+
+
+def naive_peak(problem: OrderProblem, sequence: list[int]) -> int:
+    naive = Naive(problem)
+    return max([naive.start, *(naive.step(sequence[:now], v) for now, v in enumerate(sequence))])
+
+
+def least_peak(problem: OrderProblem) -> int:
+    """Of all orders, by what has run: nothing else matters for what comes."""
+    naive = Naive(problem)
+    count = len(problem.operators)
+    created = {t: v for v, op in enumerate(problem.operators) for t in op.outputs}
+
+    def maker(tensor: int) -> int | None:
+        parent = problem.tensors[tensor].view_of
+        return created.get(tensor, None if parent is None else maker(parent))
+
+    needs = [{m for t in op.inputs if (m := maker(t)) is not None} for op in problem.operators]
+    best = {frozenset[int](): naive.start}
+    for _ in range(count):
+        reached: dict[frozenset[int], int] = {}
+        for done, peak in best.items():
+            for v in set(range(count)) - done:
+                if needs[v] <= done:
+                    after = done | {v}
+                    need = max(peak, naive.step(done, v))
+                    reached[after] = min(need, reached.get(after, need))
+        best = reached
+    return best[frozenset(range(count))]
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 5))
@@ -89,6 +124,30 @@ def test_optimal_and_bounds_hold_against_all_permutations(rng: Random, count: in
     assert naive_peak(problem, list(solution.order)) == best
     hurried = order.solve(problem, limit=0)
     assert hurried.bound <= best <= hurried.peak
+
+
+def exact(seed: int, count: int) -> None:
+    problem = random_order_problem(Random(seed), count)
+    best = least_peak(problem)
+    solution = order.solve(problem)
+    assert (solution.peak, solution.status) == (best, "optimal")
+
+
+def test_brute_force_by_sets_is_the_one_over_orders() -> None:
+    for seed in range(30):
+        problem = random_order_problem(Random(seed), seed % 5)
+        assert least_peak(problem) == min(naive_peak(problem, o) for o in valid_orders(problem))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_optimal_against_brute_force(seed: int) -> None:
+    exact(seed, seed % 8)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(1000))
+def test_optimal_against_brute_force_on_a_thousand(seed: int) -> None:
+    exact(1000 + seed, 4 + seed % 6)
 
 
 @pytest.mark.parametrize("seed", range(6))
