@@ -203,7 +203,7 @@ def dot_1x4(words: int, dtype: str) -> str:
 
 @cache
 def low_dot_1x4(words: int, dtype: str, bits: int) -> str:
-    """``acc[row] += sum x[4 * word + byte] * field(w)``; two stored words hold what ``low_bits.pack`` makes of four rows."""
+    """``acc[row] += sum x[4 * word + byte] * field(w)``, two words of ``low_bits.pack`` for four rows."""
     function = f"dnncc_dot_1x4_{_suffix(dtype)}_w{bits}"
     stored = -(-words * bits // 4)
     mask = T.uint32((1 << bits) - 1)

@@ -84,7 +84,9 @@ def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     out = expressions[body.outputs[0]]
     schedule = _schedule(expressions.prim_func([out]), width * c, c, str(x.dtype), narrow)
     constants = tuple(data for _, data in expressions.operands.constants)
-    return Kernel("depthwise-3x3" + ("-w4" if narrow else ""), schedule, constants, _overlaps(body, anchor, op))
+    return Kernel(
+        "depthwise-3x3" + ("-w4" if narrow else ""), schedule, constants, _overlaps(body, anchor, op)
+    )
 
 
 def _pack(weights: Array, narrow: bool) -> Array:

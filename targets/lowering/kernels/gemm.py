@@ -100,7 +100,11 @@ def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     flat = not before and _is_pointwise(anchor) and per_channel_constants(after)
     if isinstance(anchor.op, Linear) and not flat:
         return None
-    shape = _flat_shape(anchor, compact, stored_bits(operands[0])) if flat else _shape(anchor, compact, stored_bits(operands[0]))
+    shape = (
+        _flat_shape(anchor, compact, stored_bits(operands[0]))
+        if flat
+        else _shape(anchor, compact, stored_bits(operands[0]))
+    )
     if shape.n * shape.oh * shape.ow < _MIN_PIXELS:
         return None
     weights, bias = operands
@@ -151,7 +155,9 @@ def _is_pointwise(anchor: Node) -> bool:
 def _flat_shape(anchor: Node, compact: bool, bits: int) -> _Shape:
     pixels = anchor.output.type.size // anchor.output.type.shape[-1]
     c, o = anchor.inputs[0].type.shape[-1], anchor.output.type.shape[-1]
-    return _Shape(1, 1, pixels, c, 1, pixels, o, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0), _tile(pixels, compact), bits)
+    return _Shape(
+        1, 1, pixels, c, 1, pixels, o, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0), _tile(pixels, compact), bits
+    )
 
 
 def _shape(anchor: Node, compact: bool, bits: int) -> _Shape:
@@ -235,9 +241,12 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
     g = te.reduce_axis((0, total), "g")
     h, j = te.reduce_axis((0, 2), "h"), te.reduce_axis((0, 2), "j")
 
-
     def weight(o: Any, c: Any) -> Any:
-        return w[o, g, c, h + 2 * j].astype("int32") if s.bits == 8 else field(lambda word: w[o, word], g, c, h, j, s.bits)
+        return (
+            w[o, g, c, h + 2 * j].astype("int32")
+            if s.bits == 8
+            else field(lambda word: w[o, word], g, c, h, j, s.bits)
+        )
 
     sums = te.compute(
         (s.n, s.oh, s.tiles, (s.o + 1) // 2, s.tile, 2),
@@ -264,7 +273,9 @@ def _start(pairs: Any, bias: Any, dims: Any, s: _Shape) -> Any:
     g, h, j = (te.reduce_axis((0, d), axis) for d, axis in ((s.runs * s.words, "g"), (2, "h"), (2, "j")))
     excess = te.compute(
         (s.n, s.oh, s.tiles, s.tile),
-        lambda n, y, p, i: te.sum(pairs[n, y, p, g, h, i, j].astype("int32") * excess_of(s.bits), axis=[g, h, j]),
+        lambda n, y, p, i: te.sum(
+            pairs[n, y, p, g, h, i, j].astype("int32") * excess_of(s.bits), axis=[g, h, j]
+        ),
         name="excess",
     )
     return te.compute(dims, lambda n, y, p, o, i, c: bias[o * 2 + c] - excess[n, y, p, i], name="start")

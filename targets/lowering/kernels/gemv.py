@@ -123,7 +123,9 @@ def _product(x: Any, w: Any, bias: Any, o: int, k: int, bits: int) -> Any:
     if bits < 8:
         # What packed weights are too large by.
         n = te.reduce_axis((0, 4 * words), "n")
-        excess = te.compute((1,), lambda _: te.sum(x[n].astype("int32") * excess_of(bits), axis=n), name="excess")
+        excess = te.compute(
+            (1,), lambda _: te.sum(x[n].astype("int32") * excess_of(bits), axis=n), name="excess"
+        )
         start = te.compute(bias.shape, lambda n: bias[n] - excess[0], name="start")
     biased = te.compute(sums.shape, lambda q, r: sums[q, r] + start[q * 4 + r], name="biased")
     return te.compute((o,), lambda n: biased[te.indexdiv(n, 4), te.indexmod(n, 4)], name="linear")
