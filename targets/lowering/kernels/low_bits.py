@@ -51,7 +51,8 @@ def pack(weights: Array, bits: int) -> Array:
     whole = (fields << (bits * (channel + 2 * h) + 16 * j)).sum(axis=(-3, -2, -1))
     short = [(0, 0)] * len(outer) + [(0, -words % shared)]
     whole = np.pad(whole, short).reshape(*outer, -1, shared) << (8 * np.arange(shared))
-    return whole.sum(axis=-1).astype(np.uint32)
+    packed: Array = whole.sum(axis=-1).astype(np.uint32)
+    return packed
 
 
 def pack_taps(weights: Array) -> Array:
