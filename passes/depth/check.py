@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from itertools import pairwise
 
 from dnncc.errors import Culprit, InternalError
 from dnncc.passes.depth.problem import DepthProblem, DepthSolution
@@ -20,7 +20,7 @@ def check_depth(problem: DepthProblem, solution: DepthSolution) -> None:
     if cuts[0] != 0 or cuts[-1] != problem.layers or list(cuts) != sorted(set(cuts)):
         raise _error("cuts", f"{cuts} do not lead from 0 to {problem.layers}")
     latency = 0
-    for segment in itertools.pairwise(cuts):
+    for segment in pairwise(cuts):
         if segment not in problem.latency:
             raise _error(f"segment {segment}", "cannot be merged")
         latency += problem.latency[segment]
