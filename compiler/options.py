@@ -25,7 +25,7 @@ class Options:
         dims: values of symbolic dimensions.
         inputs, outputs: values or nodes between which the model is cut; none: the whole model.
         io: "int8", or "float32" for a network that converts at its border.
-        weight_bits, activation_bits: of the quantized network, stored in 8.
+        weight_bits, activation_bits: of the quantized network; activations are stored in 8.
         budget: what the network may take, by kind: ``{"ram": 65536}`` or ``{"ram": "64K"}`` bytes for the arenas in
             the board's RAM, together.
         passes: the pass pipeline instead of the default one.
