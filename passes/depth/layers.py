@@ -83,19 +83,19 @@ class Layers:
         return all(not i < (self[p].skip or 0) < j for p in outer)
 
     def absorbs(self, i: int, j: int) -> bool:
-        """Whether the sum at the end of the segment becomes part of the merged convolution."""
+        """Whether the sum at the end of the segment becomes part of the merged convolution; a single layer stays."""
         skip = self[j].skip
-        return skip is not None and skip >= i
+        return j > i + 1 and skip is not None and skip >= i
 
     def kernel(self, i: int, j: int) -> Kernel:
-        """The layers ``i + 1 .. j`` without the activations between them, and the sum that they absorb."""
+        """The layers ``i + 1 .. j`` without the activations between them, and with the sums that they absorb."""
         known = {i: Kernel.identity(self.begin(i).type.shape[-1])}
         for p in range(i + 1, j + 1):
             own = Kernel.of(self[p].conv)
             assert own is not None
             known[p] = own if p == i + 1 else compose(known[p - 1], own)
             skip = self[p].skip
-            if skip is not None and skip >= i:
+            if skip is not None and skip >= i and j > i + 1:
                 known[p] = parallel(known[p], known[skip])
         return known[j]
 
