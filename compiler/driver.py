@@ -34,7 +34,7 @@ class Options:
         dims: values of symbolic dimensions.
         inputs, outputs: values or nodes between which the model is cut; none: the whole model.
         io: "int8", or "float32" for a network that converts at its border.
-        weight_bits, activation_bits: of the quantized network, stored in 8.
+        weight_bits, activation_bits: of the quantized network; activations are stored in 8.
         passes: the pass pipeline instead of the default one.
         dump_ir: a folder for the graph after every pass.
         time_limit: a measure of how long the planner may search, roughly seconds; deterministic, no clock is read.
