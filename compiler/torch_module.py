@@ -41,9 +41,7 @@ class TorchGraph:
         torch = torch_or_error()
         self.graph = graph
         self._check()
-        trained = dict.fromkeys(
-            v for n in graph.find(*TRAINED) for v in n.inputs[1:] if isinstance(v, Const)
-        )
+        trained = dict.fromkeys(v for n in graph.find(*TRAINED) for v in n.inputs[1:] if isinstance(v, Const))
         self._known: dict[Value, Any] = {c: torch.from_numpy(c.data.copy()) for c in graph.constants()}
         self.parameters: dict[Const, Any] = {c: self._known[c].requires_grad_() for c in trained}
 
@@ -64,7 +62,9 @@ class TorchGraph:
 
     def _check(self) -> None:
         culprits = [
-            Culprit(n.name, n.op.name, "has no form in PyTorch" if n.op.name not in _FORMS else "mixes samples")
+            Culprit(
+                n.name, n.op.name, "has no form in PyTorch" if n.op.name not in _FORMS else "mixes samples"
+            )
             for n in self.graph.nodes
             if n.op.name not in _FORMS or not _keeps_batch(n)
         ]
@@ -75,7 +75,9 @@ class TorchGraph:
         ]
         if culprits:
             raise UnsupportedError(
-                f"'{self.graph.name}' cannot become a PyTorch module", culprits, "train it before it is imported"
+                f"'{self.graph.name}' cannot become a PyTorch module",
+                culprits,
+                "train it before it is imported",
             )
 
 
@@ -173,12 +175,17 @@ _FORMS: dict[str, Callable[[Node, list[Any]], Any]] = {
     "average_pool2d": _average_pool2d,
     "reshape": _reshape,
     "transpose": lambda node, operands: operands[0].permute(node.op.attributes(True)["perm"]),
-    "concat": lambda node, operands: _function("concat", dim=node.op.attributes(True)["axis"])(node, [operands]),
+    "concat": lambda node, operands: _function("concat", dim=node.op.attributes(True)["axis"])(
+        node, [operands]
+    ),
     "softmax": lambda node, operands: operands[0].softmax(node.op.attributes(True)["axis"]),
     "log_softmax": lambda node, operands: operands[0].log_softmax(node.op.attributes(True)["axis"]),
     "reduce_sum": _reduce("sum"),
     "reduce_max": _reduce("amax"),
     "swish": lambda node, operands: operands[0] * (operands[0] * node.op.attributes(True)["alpha"]).sigmoid(),
     "hard_swish": _function("hardswish"),
-    **{name: _function(name) for name in ("add", "sub", "mul", "relu", "sigmoid", "tanh", "exp", "sqrt", "abs")},
+    **{
+        name: _function(name)
+        for name in ("add", "sub", "mul", "relu", "sigmoid", "tanh", "exp", "sqrt", "abs")
+    },
 }

@@ -64,6 +64,10 @@ class Pass:
         """After a run: what the user must know, one sentence each."""
         return ()
 
+    def record(self) -> Mapping[str, Any]:
+        """After a run: what the pass chose and from what, as JSON values; empty for a pass that chooses nothing."""
+        return {}
+
     def run(self, graph: Graph) -> bool | None:
         """Rewrite ``graph``; True or False says whether it changed, None lets the pipeline find out."""
         raise NotImplementedError(f"pass '{self.name}' has no run()")

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.ops.relu import Relu
 from dnncc.passes.depth.layers import Layers
 
+RECTIFIER = "rectifier"
 _KNOWN: dict[tuple[str, ...], int] = {}
 """What was measured in this process; cycles are the same every time, and are measured once."""
 
@@ -38,33 +40,46 @@ class Meter:
         Raises:
             DnnccError: what compiling and measuring raise.
         """
-        key = (self.target, self.dtype, _structure(graph))
-        if key not in _KNOWN:
-            _KNOWN[key] = self._measure(graph)
-        return _KNOWN[key]
+        return self._known(graph, None)
 
     def segment(self, layers: Layers, i: int, j: int) -> int:
-        """The layers ``i + 1 .. j`` merged into one, with the sum and the activation at the end."""
-        return self.network(segment_graph(layers, i, j))
+        """The layers ``i + 1 .. j`` merged into one, with the sum and the activation at the end.
 
-    def _measure(self, graph: Graph) -> int:
-        from dnncc.benchmark import measure
+        A network's inputs are signed integers, but a segment may read unsigned ones, for which kernels differ: then
+        a rectifier stands before it that does not count. (On the host, single nodes are not measured.)
+        """
+        rectified = self.unit == "cycles" and self.dtype == "int8" and layers[i + 1].unsigned
+        return self._known(segment_graph(layers, i, j, rectified), RECTIFIER if rectified else None)
+
+    def _known(self, graph: Graph, without: str | None) -> int:
+        key = (self.target, self.dtype, _structure(graph))
+        if key not in _KNOWN:
+            _KNOWN[key] = self._measure(graph, without)
+        return _KNOWN[key]
+
+    def _measure(self, graph: Graph, without: str | None) -> int:
+        from dnncc.benchmark import cost
         from dnncc.driver import compile_model
 
+        # Inputs without a zero point, like the activations inside a network.
+        passes = "simplify,quantize{zero_point=False},cse,dce" if self.dtype == "int8" else None
         with tempfile.TemporaryDirectory(prefix="dnncc-depth-") as folder:
             place = Path(folder) / "net"
-            compile_model(graph, target=self.target, output=place, dtype=self.dtype)
-            return measure(place)
+            compile_model(graph, target=self.target, output=place, dtype=self.dtype, passes=passes)
+            return cost(place, without)
 
 
-def segment_graph(layers: Layers, i: int, j: int) -> Graph:
-    """A segment as a graph; the weights are noise, on which the cost does not depend."""
+def segment_graph(layers: Layers, i: int, j: int, rectified: bool = False) -> Graph:
+    """A segment as a graph, behind a rectifier if asked for; the weights are noise, on which the cost does not
+    depend."""
     last = layers[j]
     generator = np.random.default_rng(0)
     x = Value("x", layers.begin(i).type)
     graph = Graph("segment", [x])
+    if rectified:
+        x = graph.append(Relu(), [x], RECTIFIER)
     kernel = layers.kernel(i, j)
-    fan_in = max(1, int(np.prod(kernel.weights.shape[1:])))
+    fan_in = max(1, kernel.weights[0].size)
     weights = generator.standard_normal(kernel.weights.shape).astype(np.float32) / np.float32(fan_in**0.5)
     bias = generator.standard_normal(kernel.bias.shape).astype(np.float32)
     known: dict[Value, Value] = {layers.begin(i): x}

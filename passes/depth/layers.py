@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.passes.depth.kernel import Kernel, compose, parallel
+from dnncc.passes.match import Rewriter, non_negative
 
 _REGION = 8
 """An activation has at most so many nodes (x * sigmoid(x) has two)."""
@@ -24,6 +25,7 @@ class Layer:
         activation: the elementwise nodes behind that; empty for none.
         output: the value at the layer's end.
         held: whether ``output`` is read by others than the next convolution and the skips of the row.
+        unsigned: whether ``input`` is certain to have no negative element.
     """
 
     conv: Node
@@ -33,6 +35,7 @@ class Layer:
     activation: tuple[Node, ...]
     output: Value
     held: bool
+    unsigned: bool
 
     @property
     def input(self) -> Value:
@@ -113,6 +116,7 @@ class _Finder:
     def __post_init__(self) -> None:
         self.uses: Mapping[Value, list[Node]] = self.graph.uses()
         self.outputs = set(self.graph.outputs)
+        self.rewriter = Rewriter(self.graph)
 
     def layers(self) -> list[Layer]:
         found: list[Layer] = []
@@ -138,7 +142,16 @@ class _Finder:
             positions[end] = start + len(drafts)
             conv = self.next(end)
         return [
-            Layer(conv, not i, add, skip, activation, end, self.held(end, own))
+            Layer(
+                conv,
+                not i,
+                add,
+                skip,
+                activation,
+                end,
+                self.held(end, own),
+                non_negative(self.rewriter, conv.inputs[0]),
+            )
             for i, (conv, add, skip, activation, end) in enumerate(drafts)
         ]
 
