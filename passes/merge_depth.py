@@ -119,6 +119,8 @@ class MergeDepth(Pass):
     ) -> tuple[tuple[Segment, ...], dict[str, Any]]:
         meter = self._meter()
         merges = candidates(layers, self.longest, self.growth, exact=data is None)
+        if not merges and self.budget is None:
+            return (), {}
         table = measure(graph, layers, merges, meter)
         budget = table.whole if self.budget is None else self.budget
         if budget <= 1 and not isinstance(budget, int):
