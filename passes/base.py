@@ -23,7 +23,7 @@ class Setting:
         others: further arrays [samples, ...] that came with them, such as labels.
         real: whether the samples were given; False means made up noise.
         target: the board.
-        dtype: what the network will compute with, see ``dnncc.driver.Options``.
+        dtype: what the network will compute with, see ``dnncc.options.Options``.
     """
 
     samples: Mapping[str, Array]

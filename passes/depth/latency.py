@@ -22,7 +22,7 @@ class Meter:
 
     Attributes:
         target: a board.
-        dtype: what the network computes with, see ``dnncc.driver.Options``.
+        dtype: what the network computes with, see ``dnncc.options.Options``.
     """
 
     target: str
