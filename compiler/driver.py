@@ -13,7 +13,7 @@ from dnncc.errors import Culprit, UnsupportedError
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, DType
 from dnncc.options import Options, default_pipeline, resolve
-from dnncc.passes.base import Setting
+from dnncc.passes.base import Surroundings
 from dnncc.passes.pipeline import PassStatistics, Pipeline
 
 if TYPE_CHECKING:
@@ -118,12 +118,12 @@ def compile_model(
         model, chosen.dims, example_inputs=example_inputs, inputs=chosen.inputs, outputs=chosen.outputs
     )
     warnings = _warn_float(chosen, board)
-    setting = _setting(graph, calibrate, chosen)
-    samples, calibrated = setting.samples, setting.real
+    surroundings = _surroundings(graph, calibrate, chosen)
+    samples, calibrated = surroundings.samples, surroundings.real
     say("simplifying and quantizing")
     pipeline = Pipeline.parse(chosen.passes if chosen.passes is not None else default_pipeline(chosen))
     float_graph = graph.clone()
-    pipeline = pipeline.bind(setting)
+    pipeline = pipeline.bind(surroundings)
     meaning, statistics = _run_pipeline(pipeline, graph, chosen, float_graph)
     learned = [n for p in pipeline.passes if isinstance(p, Quantize) for n in p.calibrated]
     warnings += _warn_scales(float_graph, learned, calibrated)
@@ -183,15 +183,17 @@ def _warn_scales(float_graph: Graph, learned: Sequence[str], calibrated: bool) -
     return [f"{reason} {_NOISE}"]
 
 
-def _setting(graph: Graph, calibrate: str | Path | Mapping[str, Array] | None, options: Options) -> Setting:
+def _surroundings(
+    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None, options: Options
+) -> Surroundings:
     from dnncc.calibration import load_others, load_samples, synthetic_samples
 
     if calibrate is None:
         samples = synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0)
-        return Setting(samples, real=False, target=options.target, dtype=options.dtype)
+        return Surroundings(samples, real=False, target=options.target, dtype=options.dtype)
     samples = load_samples(calibrate, graph)
     others = load_others(calibrate, samples)
-    return Setting(samples, others, target=options.target, dtype=options.dtype)
+    return Surroundings(samples, others, target=options.target, dtype=options.dtype)
 
 
 def _run_pipeline(

@@ -15,7 +15,7 @@ PASSES: dict[str, type[Pass]] = {}
 
 
 @dataclass(frozen=True)
-class Setting:
+class Surroundings:
     """What a compile knows and a pipeline string does not say.
 
     Attributes:
@@ -52,8 +52,8 @@ class Pass:
                 raise ValueError(f"pass '{cls.name}' is defined in {known.__module__} and {cls.__module__}")
             PASSES[cls.name] = cls
 
-    def bind(self, setting: Setting) -> Pass:
-        """The same pass with what it wants of the setting."""
+    def bind(self, surroundings: Surroundings) -> Pass:
+        """The same pass with what it wants of the surroundings."""
         return self
 
     def resolved(self) -> Pass:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from dnncc.calibration import synthetic_samples
 from dnncc.errors import Culprit, UsageError
 from dnncc.ir.graph import Graph
-from dnncc.passes.base import Pass, Setting
+from dnncc.passes.base import Pass, Surroundings
 from dnncc.passes.depth.decide import Choice, Table, candidates, choose, measure
 from dnncc.passes.depth.importance import Measure, importance, worth
 from dnncc.passes.depth.latency import Meter
@@ -62,10 +62,10 @@ class MergeDepth(Pass):
     growth: float = 8.0
     plan: tuple[tuple[str, str], ...] | None = None
     synthetic: int = 0
-    setting: InitVar[Setting | None] = None
+    surroundings: InitVar[Surroundings | None] = None
 
-    def __post_init__(self, setting: Setting | None) -> None:
-        object.__setattr__(self, "_setting", setting)
+    def __post_init__(self, surroundings: Surroundings | None) -> None:
+        object.__setattr__(self, "_surroundings", surroundings)
         if self.budget is not None and self.budget <= 0:
             raise ValueError("the budget must be positive")
         if min(self.samples, self.longest) < 1 or min(self.trial, self.finetune, self.synthetic) < 0:
@@ -81,8 +81,8 @@ class MergeDepth(Pass):
         if self.importance == "accuracy" and self.labels is None:
             raise ValueError("importance=accuracy needs labels=NAME, an array that comes with the samples")
 
-    def bind(self, setting: Setting) -> MergeDepth:
-        return replace(self, setting=setting)
+    def bind(self, surroundings: Surroundings) -> MergeDepth:
+        return replace(self, surroundings=surroundings)
 
     def resolved(self) -> MergeDepth:
         return replace(self, plan=getattr(self, "_plan", self.plan))
@@ -166,30 +166,32 @@ class MergeDepth(Pass):
         return tuple(ordered)
 
     def _meter(self) -> Meter:
-        setting: Setting | None = getattr(self, "_setting", None)
-        target = self.target or (None if setting is None else setting.target)
+        surroundings: Surroundings | None = getattr(self, "_surroundings", None)
+        target = self.target or (None if surroundings is None else surroundings.target)
         if target is None:
             raise UsageError(
                 "the pass 'merge-depth' needs a target to measure on", help="give target=BOARD, or a plan"
             )
-        return Meter(target, "int8" if setting is None else setting.dtype)
+        return Meter(target, "int8" if surroundings is None else surroundings.dtype)
 
     def _data(self, graph: Graph) -> Data:
-        setting: Setting | None = getattr(self, "_setting", None)
-        if (setting is None or not setting.real) and self.synthetic:
-            setting = Setting(synthetic_samples(graph, self.synthetic, _SEED))
-        if setting is None or not setting.real:
+        surroundings: Surroundings | None = getattr(self, "_surroundings", None)
+        if (surroundings is None or not surroundings.real) and self.synthetic:
+            surroundings = Surroundings(synthetic_samples(graph, self.synthetic, _SEED))
+        if surroundings is None or not surroundings.real:
             raise UsageError(
                 "the pass 'merge-depth' needs calibration samples for approximate merges",
                 help="give --calibrate X.npz, or merge-depth{synthetic=N} for a try with N made up samples",
             )
-        if self.labels is not None and self.labels not in setting.others:
-            known = did_you_mean(self.labels, setting.others)
+        if self.labels is not None and self.labels not in surroundings.others:
+            known = did_you_mean(self.labels, surroundings.others)
             raise UsageError(
                 f"there is no array '{self.labels}' beside the samples{known}",
                 help="labels=NAME names an array of the calibration file with one class per sample",
             )
-        return Data.of(graph, setting.samples, None if self.labels is None else setting.others[self.labels])
+        return Data.of(
+            graph, surroundings.samples, None if self.labels is None else surroundings.others[self.labels]
+        )
 
     def _note(self, merges: int, removed: int, record: Mapping[str, Any]) -> tuple[str, ...]:
         if not merges:

@@ -16,7 +16,7 @@ from dnncc.ir.record import parse_record
 from dnncc.ir.scanner import Scanner
 from dnncc.ir.text import write_ir
 from dnncc.ir.verify import verify
-from dnncc.passes.base import Pass, Setting, load_all
+from dnncc.passes.base import Pass, Surroundings, load_all
 from dnncc.runtime.suggest import did_you_mean
 
 # What a bug in a pass may raise; everything else (a DnnccError, Ctrl-C, no memory) is passed on as it is.
@@ -69,9 +69,9 @@ class Pipeline:
         """
         return Pipeline(tuple(_Parser(text).passes()))
 
-    def bind(self, setting: Setting) -> Pipeline:
-        """The same pipeline, in which every pass has what it wants of the setting."""
-        return Pipeline(tuple(p.bind(setting) for p in self.passes))
+    def bind(self, surroundings: Surroundings) -> Pipeline:
+        """The same pipeline, in which every pass has what it wants of the surroundings."""
+        return Pipeline(tuple(p.bind(surroundings) for p in self.passes))
 
     def resolved(self) -> Pipeline:
         """After a run: the pipeline that does the same again, with every choice as an option."""

@@ -21,7 +21,7 @@ from dnncc.ops.linear import Linear
 from dnncc.ops.lrn import Lrn
 from dnncc.ops.relu import Relu
 from dnncc.ops.reshape import Reshape
-from dnncc.passes.base import Setting
+from dnncc.passes.base import Surroundings
 from dnncc.passes.depth.latency import Meter
 from dnncc.passes.depth.layers import find_layers
 from dnncc.passes.depth.rewrite import merged
@@ -240,7 +240,7 @@ def test_on_the_emulator_exact_merges_keep_every_bit_and_pointwise_plus_depthwis
 
 def _approximate(graph: Graph, **options: Any) -> MergeDepth:
     step = MergeDepth(mode="approximate", **options)
-    return step.bind(Setting(_samples(graph, 16), target="cortex-m4"))
+    return step.bind(Surroundings(_samples(graph, 16), target="cortex-m4"))
 
 
 @pytest.mark.usefixtures("counted")
@@ -290,10 +290,10 @@ def test_training_brings_the_outputs_back_and_accuracy_counts_labels() -> None:
         'merge-depth{mode=approximate,plan=(("block0_1", "block0_3"),),finetune=60,rate=0.01,labels=label}'
     )
     plain = graph.clone()
-    trained = pipeline.bind(Setting(samples, {"label": labels}))
+    trained = pipeline.bind(Surroundings(samples, {"label": labels}))
     trained.run(graph)
     untrained = Pipeline.parse('merge-depth{mode=approximate,plan=(("block0_1", "block0_3"),)}').bind(
-        Setting(samples)
+        Surroundings(samples)
     )
     untrained.run(plain)
     after, before = (
@@ -329,9 +329,9 @@ def test_options_that_make_no_sense(text: str, message: str) -> None:
         Pipeline.parse(text)
 
 
-def _refuses(graph: Graph, text: str, setting: Setting | None = None) -> Callable[[], None]:
+def _refuses(graph: Graph, text: str, surroundings: Surroundings | None = None) -> Callable[[], None]:
     pipeline = Pipeline.parse(text)
-    bound = pipeline if setting is None else pipeline.bind(setting)
+    bound = pipeline if surroundings is None else pipeline.bind(surroundings)
     return lambda: bound.run(graph) and None
 
 
@@ -346,13 +346,13 @@ def test_what_is_missing_is_named() -> None:
         _refuses(
             graph,
             "merge-depth{mode=approximate,budget=0.5,labels=lable}",
-            Setting(samples, {"label": np.zeros(8, np.int64)}, target="cortex-m4"),
+            Surroundings(samples, {"label": np.zeros(8, np.int64)}, target="cortex-m4"),
         )()
     with pytest.raises(CalibrationError, match=r"one integer in 0\.\.2"):
         _refuses(
             graph,
             "merge-depth{mode=approximate,budget=0.5,labels=label}",
-            Setting(samples, {"label": np.full(8, 3)}, target="cortex-m4"),
+            Surroundings(samples, {"label": np.full(8, 3)}, target="cortex-m4"),
         )()
 
 

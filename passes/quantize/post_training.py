@@ -8,7 +8,7 @@ from typing import ClassVar
 from dnncc.calibration import synthetic_samples
 from dnncc.errors import Culprit, QuantizationError, UsageError
 from dnncc.ir.graph import Graph
-from dnncc.passes.base import Pass, Setting
+from dnncc.passes.base import Pass, Surroundings
 from dnncc.passes.quantize.accumulators import accumulator_intervals
 from dnncc.passes.quantize.border import integer_arguments
 from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Observations, Samples, arguments
@@ -41,9 +41,9 @@ class Quantize(QuantizeOptions, Pass):
         super().__post_init__()
         object.__setattr__(self, "_samples", samples)
 
-    def bind(self, setting: Setting) -> Quantize:
+    def bind(self, surroundings: Surroundings) -> Quantize:
         """The same pass with calibration samples."""
-        return replace(self, samples=setting.samples)
+        return replace(self, samples=surroundings.samples)
 
     def run(self, graph: Graph) -> bool:
         samples: Samples | None = getattr(self, "_samples", None)
