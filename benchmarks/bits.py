@@ -142,7 +142,7 @@ def main() -> int:
     parser.add_argument("--enumerate", action="store_true", help="rank the choices among all selections")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    folder = data_folder()
+    folder = data_folder().parent
     if not (folder / "hawq-v3").is_dir():
         print(f"no {folder / 'hawq-v3'}: name the folder of the data in DNNCC_DATA")
         return 0

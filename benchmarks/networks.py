@@ -80,6 +80,7 @@ def find_networks(names: Sequence[str]) -> tuple[list[Network], list[str]]:
 
 
 def data_folder() -> Path:
+    """Where the MLPerf Tiny models are expected; FileNotFoundError if DNNCC_DATA names no folder."""
     named = os.environ.get("DNNCC_DATA")
     if named is not None and not Path(named).is_dir():
         raise FileNotFoundError(f"DNNCC_DATA={named} is not a folder")

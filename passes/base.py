@@ -72,10 +72,6 @@ class Pass:
         """Rewrite ``graph``; True or False says whether it changed, None lets the pipeline find out."""
         raise NotImplementedError(f"pass '{self.name}' has no run()")
 
-    def resolved(self) -> Pass:
-        """After a run: the pass with what it chose as options, which does the same again without choosing."""
-        return self
-
 
 def load_all() -> dict[str, type[Pass]]:
     """Import every module of ``dnncc.passes`` and return the registry; an import error is raised."""

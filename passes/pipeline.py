@@ -80,10 +80,6 @@ class Pipeline:
     def __str__(self) -> str:
         return ",".join(format_pass(p) for p in self.passes)
 
-    def resolved(self) -> Pipeline:
-        """After a run: the pipeline that does the same without choosing anything."""
-        return Pipeline(tuple(p.resolved() for p in self.passes))
-
     def run(
         self, graph: Graph, dump_dir: Path | str | None = None, observe: Observer | None = None
     ) -> list[PassStatistics]:

@@ -14,8 +14,9 @@ from dnncc.ops.mul import Mul
 from dnncc.ops.relu import Relu
 from dnncc.ops.reshape import Reshape
 from dnncc.ops.softmax import Softmax
+from dnncc.passes.base import Surroundings
 from dnncc.passes.pipeline import Pipeline
-from dnncc.passes.quantize import QuantizeOptions, bind_samples, quantize
+from dnncc.passes.quantize import QuantizeOptions, quantize
 from dnncc.passes.quantize.mixed import choose_bits, divergence
 from quantize_graphs import Net
 
@@ -63,13 +64,17 @@ def _used(graph: Graph, kind: str, bits: tuple[int, ...]) -> float:
 
 def test_the_widths_are_those_of_the_weights_and_can_be_replayed() -> None:
     graph, samples = network()
-    pipeline = bind_samples(Pipeline.parse('quantize{bits=mixed,budget="size=0.7",among=(8,4)}'), samples)
+    pipeline = Pipeline.parse('quantize{bits=mixed,budget="size=0.7",among=(8,4)}').bind(
+        Surroundings(samples)
+    )
     chosen = graph.clone()
     pipeline.run(chosen)
+    record = pipeline.passes[0].record()
+    assert record["layers"] == ["first", "second", "third"] and record["tried"][0]["bits"] == record["bits"]
     text = str(pipeline.resolved())
     assert "mixed" not in text and "bits=(" in text
     replayed = graph.clone()
-    bind_samples(Pipeline.parse(text), samples).run(replayed)
+    Pipeline.parse(text).bind(Surroundings(samples)).run(replayed)
     assert str(replayed) == str(chosen)
     widths = Pipeline.parse(text).passes[0].bits  # type: ignore[attr-defined]
     assert set(widths) == {8, 4}

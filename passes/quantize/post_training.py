@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, fields, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dnncc.calibration import synthetic_samples
 from dnncc.errors import Culprit, QuantizationError, UsageError
@@ -72,6 +73,19 @@ class Quantize(QuantizeOptions, Pass):
         if self.mixed is None:
             return self
         return replace(self, bits=self.mixed.best.bits, budget="", samples=getattr(self, "_samples", None))
+
+    def record(self) -> Mapping[str, Any]:
+        """After a run with bits=mixed: the choice, and what was tried."""
+        if self.mixed is None:
+            return {}
+        tried = [{"bits": list(c.bits), "divergence": c.divergence, "used": c.used} for c in self.mixed.tried]
+        return {
+            "layers": list(self.mixed.layers),
+            "budget": self.mixed.kind,
+            "limit": self.mixed.limit,
+            "bits": list(self.mixed.best.bits),
+            "tried": tried,
+        }
 
     @property
     def mixed(self) -> Mixed | None:
