@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dnncc.artifact import load_graph
@@ -26,6 +26,7 @@ class NodeCost:
     macs: int
     instructions: int | None = None
     cycles_estimated: int | None = None
+    nanoseconds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,28 @@ def bench(
     return _on_host(bundle, place, sample)
 
 
+def cost(artifact: str | Path, without: str | None = None) -> int:
+    """One inference where the artifact belongs, and nothing but that: estimated cycles on the emulator for a
+    microcontroller's, nanoseconds for the host's.
+
+    Args:
+        without: on the emulator, leave out the nodes of this name.
+
+    Raises:
+        As ``bench``.
+    """
+    bundle = Bundle.open(artifact)
+    place = place_of(bundle, None, None, None, "-O2")
+    if place.on != "emulator":
+        return round(1e6 * (bench(artifact).milliseconds or 0.0))
+    from dnncc.runtime.emulator import Emulator
+
+    sample = made_up(load_graph(Path(artifact)), _MEASURED)[-1]
+    profile = without is not None
+    result = Emulator(bundle, place.core, place.compiler or "zig", profile=profile, opt=place.opt).run(sample)
+    return sum(n.cycles for n in result.nodes if n.name != without) if profile else result.cycles
+
+
 def _on_emulator(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Benchmark:
     from dnncc.runtime.emulator import Emulator
 
@@ -134,10 +157,22 @@ def _on_qemu(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Benchmark
 
 
 def _on_host(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Benchmark:
+    if bundle.library is not None:
+        return _of_library(bundle, place, sample)
     from dnncc.runtime.host import HostModel
 
     milliseconds = HostModel(bundle, place.compiler or "auto", place.opt).milliseconds(sample)
     return _without_profile(bundle, place, "host", place.compiler, None, milliseconds)
+
+
+def _of_library(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Benchmark:
+    from dnncc.runtime.library import LibraryModel
+
+    model = LibraryModel(bundle)
+    plain = _without_profile(bundle, place, bundle.core, None, None, model.milliseconds(sample))
+    times = model.nanoseconds(sample)
+    nodes = tuple(replace(n, nanoseconds=t) for n, t in zip(plain.nodes, times, strict=True))
+    return replace(plain, nodes=nodes)
 
 
 def _without_profile(

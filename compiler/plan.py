@@ -26,6 +26,7 @@ from dnncc.passes.planning.problem import (
     Progress,
     Tensor,
 )
+from dnncc.plan_check import check_plan
 
 ALIGNMENT = 4  # words are loaded and stored as such
 
@@ -64,12 +65,15 @@ class Plan:
             has an arena of its own.
         pool_of: index of the pool of every value in `offsets`.
         scratch_pools: index of the pool of each step's scratch, 0 where it needs none.
+        alignment: of the arenas and of everything in them, in bytes.
         lifetimes: per value in the arena the half-open interval of steps in which its storage lives.
         arena_bytes: the arena's size, all pools but the external one together.
         bound_bytes: no order and placement of these kernels needs a smaller arena.
         status: "optimal" if the arena equals the bound, else "feasible".
         peak_step: the first step at which most bytes of the arena are in use.
         order_peak_bytes: the peak without fragmentation, as the order search counts it.
+        effort: states that the order search expanded and placements that were tried; no measure of time, but the same
+            on every machine.
     """
 
     steps: tuple[Node, ...]
@@ -84,6 +88,8 @@ class Plan:
     pools: tuple[PoolUse, ...]
     pool_of: dict[Value, int]
     scratch_pools: tuple[int, ...]
+    alignment: int = ALIGNMENT
+    effort: int = 0
 
     @property
     def copied_bytes(self) -> int:
@@ -164,11 +170,13 @@ def make_plan(
     progress: Progress | None = None,
     pools: Sequence[Pool] = DEFAULT_POOLS,
     external: Pool = EXTERNAL,
+    alignment: int = ALIGNMENT,
 ) -> Plan:
     """Order the graph's nodes (in place) and place its values; those that ``spill`` writes go to the external pool.
 
     The first pool takes everything if it can and none is faster; else the pools share it, for the least cost of all
-    accesses. Where nothing fits, the plan says so (`Plan.fits`). `state` says what the graph must be like.
+    accesses. Where nothing fits, the plan says so (`Plan.fits`). `state` says what the graph must be like. The plan has
+    passed `dnncc.plan_check.check_plan`.
     """
     producers = graph.producers()
     stated = state(graph, needs)
@@ -176,7 +184,7 @@ def make_plan(
     found = order.solve(problem, progress=progress)
     ordered = [steps[i] for i in found.order]
     graph.nodes = _reordered(graph, ordered)
-    placement = place_problem(problem, found.order, ALIGNMENT)
+    placement = place_problem(problem, found.order, alignment)
     placed = _place(placement, pools, effort, progress)
     pool = {b.id: p for b, p in zip(placement.buffers, placed.pools, strict=True)}
     used = (*placed.heights, *(0 for _ in pools[len(placed.heights) :]))
@@ -188,9 +196,9 @@ def make_plan(
     bound = min(
         max(found.bound, placed.bound) if _only_order(ordered, producers) else found.bound, placed.height
     )
-    away = _place_external(ordered, effort)
+    away = _place_external(ordered, effort, alignment)
     external_pools = (PoolUse(external.name, away.height, external.bytes),) if away.offsets else ()
-    return Plan(
+    plan = Plan(
         steps=tuple(ordered),
         offsets={v: at[b] for v, b in bases.items() if b in at} | away.offsets,
         scratch=tuple(at.get(len(problem.tensors) + i) for i in found.order),
@@ -204,7 +212,11 @@ def make_plan(
         pools=tuple(PoolUse(p.name, n, p.bytes) for p, n in zip(pools, used, strict=True)) + external_pools,
         pool_of={v: pool[b] for v, b in bases.items() if b in at} | dict.fromkeys(away.offsets, len(pools)),
         scratch_pools=tuple(pool.get(len(problem.tensors) + i, 0) for i in found.order),
+        alignment=alignment,
+        effort=found.nodes + placed.placements,
     )
+    check_plan(graph, needs, plan)
+    return plan
 
 
 @dataclass(frozen=True)
@@ -216,7 +228,7 @@ class _Away:
     height: int
 
 
-def _place_external(steps: Sequence[Node], effort: float) -> _Away:
+def _place_external(steps: Sequence[Node], effort: float, alignment: int) -> _Away:
     """A spilled value lives from its spill to its last retrieval."""
     last = {v: now for now, step in enumerate(steps) for v in step.inputs}
     lives = {
@@ -226,7 +238,7 @@ def _place_external(steps: Sequence[Node], effort: float) -> _Away:
         for v in step.outputs
     }
     buffers = [
-        Buffer(n, lower, upper, v.type.bytes, ALIGNMENT)
+        Buffer(n, lower, upper, v.type.bytes, alignment)
         for n, (v, (lower, upper)) in enumerate(lives.items())
     ]
     placed = place.solve(PlaceProblem(tuple(buffers)), effort)
