@@ -16,8 +16,8 @@ from dnncc.ops.max_pool2d import MaxPool2d
 from dnncc.ops.relu import Relu
 from dnncc.ops.reshape import Reshape
 from dnncc.ops.transpose import Transpose
+from dnncc.passes.base import Surroundings
 from dnncc.passes.pipeline import Pipeline
-from dnncc.passes.quantize import bind_samples
 
 
 class Net:
@@ -116,5 +116,5 @@ def quantized(graph: Graph) -> Graph:
     """Its integer form, with scales from noise."""
     samples = synthetic_samples(graph, 4, seed=1)
     integer = graph.clone()
-    bind_samples(Pipeline.parse("simplify,quantize,cse,dce"), samples).run(integer)
+    Pipeline.parse("simplify,quantize,cse,dce").bind(Surroundings(samples)).run(integer)
     return integer
