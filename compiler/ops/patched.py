@@ -33,6 +33,10 @@ class Patched(Fused):
     form: Literal["rows", "patches"] = "rows"
     grid: tuple[int, int] = (1, 1)
 
+    @classmethod
+    def has_code(cls) -> bool:
+        return True
+
     @cached_property
     def rows(self) -> RowStage:
         """The body as a stage; TypeMismatchError if it is none."""
