@@ -22,7 +22,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from conformance import Conformance, Loaded, agrees, loaded, node_cases  # noqa: E402
-
 from dnncc.errors import DnnccError  # noqa: E402
 from dnncc.interpreter import interpret  # noqa: E402
 
@@ -79,7 +78,9 @@ def examined(index: int, code: bool) -> Row:
     form = loaded(case)
     if isinstance(form, DnnccError):
         reasons = [c.reason for c in form.culprits if c.reason] or [form.message]
-        return Row(case.name, subject(case), form.code, form.code if code else "", "; ".join(dict.fromkeys(reasons)))
+        return Row(
+            case.name, subject(case), form.code, form.code if code else "", "; ".join(dict.fromkeys(reasons))
+        )
     try:
         right = agrees(case, interpret(form.graph, form.arguments))
         row = Row(case.name, subject(case), "pass" if right else "wrong")
@@ -125,13 +126,18 @@ def page(rows: Sequence[Row]) -> str:
 
 def _line(name: str, rows: Iterable[Row]) -> str:
     found = list(rows)
-    passed, ran = (sum(kind == "pass" for kind in kinds) for kinds in ([r.interpreter for r in found], [r.code for r in found]))
+    passed, ran = (
+        sum(kind == "pass" for kind in kinds)
+        for kinds in ([r.interpreter for r in found], [r.code for r in found])
+    )
     shown = f"{ran:,}" if any(r.code for r in found) else "–"
     return f"| {name} | {len(found):,} | {passed:,} | {shown} | {sum(r.interpreter[0] == 'E' for r in found):,} |"
 
 
 def _refused(rows: Iterable[Row]) -> str:
-    reasons: dict[tuple[str, str], int] = Counter((r.subject, r.reason) for r in rows if r.interpreter[0] == "E")
+    reasons: dict[tuple[str, str], int] = Counter(
+        (r.subject, r.reason) for r in rows if r.interpreter[0] == "E"
+    )
     lines = ["## What is refused", "", "| operator | cases | reason |", "| --- | ---: | --- |"]
     lines += [f"| {name} | {count} | {reason} |" for (name, reason), count in sorted(reasons.items())]
     return "\n".join(lines) + "\n"
@@ -142,7 +148,9 @@ def main() -> int:
     parser.add_argument("--code", action="store_true", help="compile and run the cases too (half an hour)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases with this in their names")
     parser.add_argument("--markdown", type=Path, help="write the page here")
-    parser.add_argument("--rows", type=Path, help="keep every case's result in this file, and take those that it has")
+    parser.add_argument(
+        "--rows", type=Path, help="keep every case's result in this file, and take those that it has"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     names = [c.name for c in node_cases() if c.is_plain]

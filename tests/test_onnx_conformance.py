@@ -67,7 +67,9 @@ def test_generated_code_conforms(share: int) -> None:
 def test_the_page_is_current() -> None:
     """docs/conformance.md has the figures of the interpreter and of refusals as they are."""
     text = (REPOSITORY / "docs" / "conformance.md").read_text(encoding="utf-8")
-    table = re.findall(r"^\| (\S.*?) \| (\d[\d,]*) \| (\d[\d,]*) \| (\d[\d,]*) \| \d+ \|$", text, re.MULTILINE)
+    table = re.findall(
+        r"^\| (\S.*?) \| (\d[\d,]*) \| (\d[\d,]*) \| (\d[\d,]*) \| \d+ \|$", text, re.MULTILINE
+    )
     shown = {name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in table}
     found: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
     for case in (c for c in node_cases() if c.is_plain):

@@ -13,7 +13,7 @@ import numpy as np
 
 from fuzz.forms_control import CONTROL
 from fuzz.forms_integers import INTEGERS
-from fuzz.forms_rare import RARE
+from fuzz.forms_rare import RARE, trained
 
 if TYPE_CHECKING:
     from fuzz.network import Network
@@ -356,3 +356,9 @@ FORMS: tuple[Form, ...] = (
     reshape, reshape, transpose, slice_, split, concat, pad, gather, scatter, repeat, resample, recur,
     *CONTROL, *INTEGERS, *RARE, *RARE,
 )  # fmt: skip
+
+LAYERS: tuple[Form, ...] = (
+    convolve, convolve, convolve, pool, product, clip, parametric, unary, binary, concat, softmax, reshape, transpose,
+    reduce, resample, pad, split, slice_, trained,
+)  # fmt: skip
+"""What networks that are quantized elsewhere have."""

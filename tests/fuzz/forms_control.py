@@ -37,7 +37,10 @@ def repeat_body(n: Network, x: str) -> str:
         helper.make_node("Identity", ["go"], ["on"]),
         helper.make_node("Tanh", ["next"], ["seen"]),
     ]
-    floats = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank) for name in ("state", "next", "seen")]
+    floats = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank)
+        for name in ("state", "next", "seen")
+    ]
     body = helper.make_graph(
         nodes[: 4 if scans else 3],
         "body",
@@ -46,7 +49,11 @@ def repeat_body(n: Network, x: str) -> str:
             helper.make_tensor_value_info("go", TensorProto.BOOL, []),
             floats[0],
         ],
-        [helper.make_tensor_value_info("on", TensorProto.BOOL, []), floats[1], *(floats[2:] if scans else [])],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            floats[1],
+            *(floats[2:] if scans else []),
+        ],
     )
     operands = [n.const(np.array(n.size(1, 4))), n.const(np.array(True)), n.like(x)]
     return n.emit_all("Loop", operands, 2 if scans else 1, captured=[x, factor], body=body)[-1]
@@ -59,7 +66,8 @@ def scan(n: Network, x: str) -> str:
         return choose(n, x)
     state = n.const(np.zeros(shape[1:], np.float32))
     infos = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape[1:]) for name in ("old", "row", "new", "seen")
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape[1:])
+        for name in ("old", "row", "new", "seen")
     ]
     nodes = [
         helper.make_node(n.one_of("Add", "Max", "Min"), ["old", "row"], ["new"]),

@@ -33,7 +33,9 @@ def arithmetic(n: Network, x: str) -> str:
     y = _integers(n, x, kind)
     shape = tuple(d if n.one_of(0, 1) else 1 for d in n.shape(x))
     for _ in range(n.size(1, 2)):
-        op = n.one_of("Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Abs", "Neg", "Sign", "Clip", "Where", "Pow")
+        op = n.one_of(
+            "Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Abs", "Neg", "Sign", "Clip", "Where", "Pow"
+        )
         low = 1 if op in ("Div", "Mod", "Pow") or kind == TensorProto.UINT8 else -4
         other = n.const(n.rng.integers(low, 4 if op == "Pow" else 6, shape).astype(NUMPY[kind]))
         if op in ("Abs", "Neg", "Sign"):
@@ -62,7 +64,9 @@ def rearranged(n: Network, x: str) -> str:
     y = _integers(n, x, kind)
     axis = n.axis(y)
     rank = len(n.shape(y))
-    op = n.one_of("Transpose", "Concat", "ReduceSum", "ReduceMax", "ReduceMin", "CumSum", "Slice", "TopK", "ReduceProd")
+    op = n.one_of(
+        "Transpose", "Concat", "ReduceSum", "ReduceMax", "ReduceMin", "CumSum", "Slice", "TopK", "ReduceProd"
+    )
     if op == "Transpose":
         y = n.emit(op, [y], perm=n.shuffled(range(rank)))
     elif op == "Concat":

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def bounded_functions(n: Network, x: str) -> str:
     """Functions that are defined between -1 and 1, above 1, or far from a pole."""
     y = n.emit("Tanh", [x])
-    op = n.one_of("Acos", "Asin", "Atanh", "Acosh", "Tan", "Cosh", "Swish", "Hardmax", "IsNaN", "IsInf", "ReduceLogSum")
+    op = n.one_of(
+        "Acos", "Asin", "Atanh", "Acosh", "Tan", "Cosh", "Swish", "Hardmax", "IsNaN", "IsInf", "ReduceLogSum"
+    )
     if op == "Atanh":
         y = n.emit("Mul", [y, n.const(np.float32(0.9))])
     elif op == "Acosh":
@@ -68,7 +70,7 @@ def scattered(n: Network, x: str) -> str:
         return n.emit(op, [x, n.const(np.array(n.size(-1, 1)))], upper=n.one_of(0, 1))
     depth = n.size(1, len(shape))
     if op == "GatherND":
-        indices = np.stack([n.rng.integers(-d, d, n.size(1, 3)) for d in shape[:1]] , -1)
+        indices = np.stack([n.rng.integers(-d, d, n.size(1, 3)) for d in shape[:1]], -1)
         return n.emit(op, [x, n.const(indices.astype(np.int64))])
     reduction = n.one_of("none", "add", "mul", "max", "min")
     attributes = {} if reduction == "none" else {"reduction": reduction}
@@ -90,7 +92,11 @@ def geometry(n: Network, x: str) -> str:
     op = n.one_of("GridSample", "MaxUnpool", "RoiAlign", "Upsample", "Col2Im", "AffineGrid")
     if op == "GridSample":
         grid = n.const(n.rng.uniform(-1.2, 1.2, (shape[0], n.size(1, 4), n.size(1, 4), 2)).astype(np.float32))
-        mode = n.one_of("linear", "nearest", "cubic") if n.opset >= 20 else n.one_of("bilinear", "nearest", "bicubic")
+        mode = (
+            n.one_of("linear", "nearest", "cubic")
+            if n.opset >= 20
+            else n.one_of("bilinear", "nearest", "bicubic")
+        )
         padding = n.one_of("zeros", "border", "reflection")
         return n.emit(op, [x, grid], mode=mode, padding_mode=padding, align_corners=n.one_of(0, 1))
     if op == "AffineGrid":
@@ -106,7 +112,9 @@ def geometry(n: Network, x: str) -> str:
         corners = n.rng.uniform(0, 2, (2, 2))
         boxes = np.concatenate([corners, corners + n.rng.uniform(1, 3, (2, 2))], 1).astype(np.float32)
         attributes = {"output_height": n.size(1, 3), "output_width": 2, "sampling_ratio": n.one_of(0, 2)}
-        return n.emit(op, [x, n.const(boxes), n.ints(0, shape[0] - 1)], mode=n.one_of("avg", "max"), **attributes)
+        return n.emit(
+            op, [x, n.const(boxes), n.ints(0, shape[0] - 1)], mode=n.one_of("avg", "max"), **attributes
+        )
     if op == "Col2Im":
         columns = n.emit("Reshape", [x, n.ints(shape[0], -1, shape[3])])
         return n.emit(op, [columns, n.ints(1, shape[3] + 1), n.ints(1, 2)])

@@ -12,11 +12,12 @@ import onnxruntime
 from dnncc.ir.types import Array
 from onnx import helper, numpy_helper
 
-from fuzz.forms import FORMS
+from fuzz.forms import FORMS, Form
 from fuzz.spelling import spelled
 
 OPSETS = (*range(7, 27), *[20] * 20)
 """All that ONNX Runtime has; the usual one has all forms."""
+RANKS = (1, 2, 3, 3, 4, 4, 4, 4)
 LARGEST, ELEMENTS = 1e3, 3000
 
 
@@ -167,10 +168,15 @@ def _captured(node: onnx.NodeProto) -> set[str]:
     return {name for graph in graphs for inner in graph.node for name in inner.input}
 
 
-def random_network(seed: int) -> onnx.ModelProto:
-    """A network of 2 to 10 forms with one or two inputs and outputs."""
+def random_network(seed: int, forms: Sequence[Form] = FORMS, ranks: Sequence[int] = RANKS) -> onnx.ModelProto:
+    """A network of 2 to 10 forms with one or two inputs and outputs.
+
+    Args:
+        forms: what it is made of.
+        ranks: of the first input.
+    """
     net = Network(seed)
-    rank = net.one_of(1, 2, 3, 3, 4, 4, 4, 4)
+    rank = net.one_of(*ranks)
     net.input(*([1] if rank > 1 else []), *(net.size(1, 8) for _ in range(rank - (rank > 1))))
     if net.one_of(0, 0, 0, 1):
         net.input(*net.shape("x0"))
@@ -179,14 +185,14 @@ def random_network(seed: int) -> onnx.ModelProto:
         tries += 1
         before = len(net.nodes)
         try:
-            y = net.one_of(*FORMS)(net, str(net.rng.choice(net.values[-3:])))
+            y = net.one_of(*forms)(net, str(net.rng.choice(net.values[-3:])))
         except RefusedError:
             del net.nodes[before:]
             continue
         if net.data[y].dtype == np.float32:
             net.values.append(y)
-    made = [v for v in net.values if v not in net.inputs]
-    if not made:
-        made = [net.emit("Relu", [net.values[0]])]
+    made = [v for v in net.values if v not in net.inputs] or [net.emit("Relu", [net.values[0]])]
     outputs = [made[-1], *([str(net.rng.choice(made))] if net.one_of(0, 0, 1) else [])]
-    return net.model(list(dict.fromkeys(outputs)))
+    model = net.model(list(dict.fromkeys(outputs)))
+    model.doc_string = str(seed)
+    return model
