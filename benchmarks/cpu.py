@@ -61,7 +61,11 @@ def measure(name: str, model: Path, dtype: str, target: str, folder: Path, threa
     seconds = time.perf_counter() - begin
     network = LibraryModel(output, threads)
     one = {key: array[:1] for key, array in samples.items()}
-    peer = plain if dtype == "float32" else cpu_peers.Session(cpu_peers.quantized(model, samples, folder), threads)
+    peer = (
+        plain
+        if dtype == "float32"
+        else cpu_peers.Session(cpu_peers.quantized(model, samples, folder), threads)
+    )
     arguments = list(one.values()) if dtype == "float32" else _integers(output, samples)
     ours, theirs = by_turns(lambda: network(*arguments), lambda: peer(one))
     macs = sum(node.macs for node in network.bundle.nodes)
@@ -129,7 +133,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtypes", default=",".join(DTYPES), metavar="A,B")
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--build", type=Path, default=REPOSITORY / "build" / "benchmarks" / "cpu", metavar="DIR")
+    parser.add_argument(
+        "--build", type=Path, default=REPOSITORY / "build" / "benchmarks" / "cpu", metavar="DIR"
+    )
     parser.add_argument("--reuse", action="store_true", help="artifacts that were compiled before")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
@@ -141,11 +147,13 @@ def main(words: Sequence[str] | None = None) -> int:
             skipped.append(name)
             continue
         for dtype in options.dtypes.split(","):
-            row = measure(
-                name, model, dtype, options.target, options.build, options.threads, options.reuse
-            )
+            row = measure(name, model, dtype, options.target, options.build, options.threads, options.reuse)
             rows.append(row)
-            print(f"-- {name} {dtype}: {row.ours:.3f} ms, {row.ratio:.2f} times faster", file=sys.stderr, flush=True)
+            print(
+                f"-- {name} {dtype}: {row.ours:.3f} ms, {row.ratio:.2f} times faster",
+                file=sys.stderr,
+                flush=True,
+            )
     found = table(rows, options.threads, skipped)
     print(as_text(found))
     if options.json:

@@ -141,5 +141,3 @@ class _Builder:
         borders = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, s)] for n, s in (given, result)]
         graph = helper.make_graph(self._nodes, "mobilenetv2", *borders, self._weights)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
-
-

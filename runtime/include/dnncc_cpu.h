@@ -158,4 +158,100 @@ DNNCC_INLINE dnncc_vi dnncc_step_i8x4(dnncc_vi sums, dnncc_vi x, dnncc_vi w) {
         }                                                                                                              \
     }
 
+/* dnncc_depthwise_FORM_RxV: sums[i][lane] = sum of x[i * pixel + a * s1 + b * s2][lane][j] * w[a, b][lane][j]
+ * over a < n1, b < n2, j < G: every channel has weights of its own. */
+#define DNNCC_DEPTHWISE(form, R, V)                                                                                    \
+    DNNCC_INLINE void dnncc_depthwise_##form##_##R##x##V(                                                              \
+        DNNCC_SUM_##form *restrict sums, const DNNCC_X_##form *restrict x, ptrdiff_t pixel,                            \
+        const DNNCC_WD_##form *restrict w, int32_t n1, ptrdiff_t s1, int32_t n2, ptrdiff_t s2) {                       \
+        dnncc_sums_##form c[R][V];                                                                                     \
+        DNNCC_UNROLL for (int i = 0; i < R; ++i) {                                                                     \
+            DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                                 \
+                c[i][v] = (dnncc_sums_##form){0};                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int32_t a = 0; a < n1; ++a) {                                                                             \
+            for (int32_t b = 0; b < n2; ++b) {                                                                         \
+                const DNNCC_X_##form *p = x + a * s1 + b * s2;                                                         \
+                DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                             \
+                    const int lane = v * DNNCC_LANES * DNNCC_G_##form;                                                 \
+                    const dnncc_sums_##form weights = dnncc_at_##form(w + lane);                                       \
+                    DNNCC_UNROLL for (int i = 0; i < R; ++i) {                                                         \
+                        const dnncc_sums_##form value = dnncc_at_##form(p + i * pixel + lane);                         \
+                        c[i][v] = dnncc_step_##form(c[i][v], value, weights);                                          \
+                    }                                                                                                  \
+                }                                                                                                      \
+                w += V * DNNCC_LANES * DNNCC_G_##form;                                                                 \
+            }                                                                                                          \
+        }                                                                                                              \
+        DNNCC_UNROLL for (int i = 0; i < R; ++i) {                                                                     \
+            DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                                 \
+                *(dnncc_sums_##form *)(void *)(sums + (i * V + v) * DNNCC_LANES) = c[i][v];                            \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+#define DNNCC_WD_f32 float
+#define dnncc_at_f32 dnncc_weights_f32
+#define DNNCC_WD_i16x2 int16_t
+#define dnncc_at_i16x2(p) (*(const dnncc_vi_at *)(const void *)(p))
+#define DNNCC_WD_u8x4 int8_t
+#define dnncc_at_u8x4(p) (*(const dnncc_vi_at *)(const void *)(p))
+#define DNNCC_WD_i8x4 int8_t
+#define dnncc_at_i8x4(p) (*(const dnncc_vi_at *)(const void *)(p))
+
+/* Rows below one another, side by side: what a depthwise kernel multiplies at once.
+ *
+ * q[column][quad][channel] holds, in one word, channel `channel` of G rows of the image, which are dh apart and begin with
+ * row (line % h) - top of image line / h, at column `column` - left. Outside of the image, and in channels c to
+ * `channels` - 1, is what stands for zero.
+ */
+#define DNNCC_ROWS(name, type, G, word)                                                                                \
+    DNNCC_UNUSED static void name(void *restrict rows, const type *restrict x, int32_t line, int32_t h, int32_t w,     \
+                                  int32_t c, int32_t top, int32_t left, int32_t dh, int32_t kh, int32_t columns,       \
+                                  int32_t quads, int32_t channels) {                                                   \
+        const type *const image = x + (ptrdiff_t)(line / h) * h * w * c;                                               \
+        const int32_t first = line % h - top;                                                                          \
+        for (int32_t quad = 0; quad < quads; ++quad) {                                                                 \
+            const type *in[4];                                                                                         \
+            for (int32_t j = 0; j < 4; ++j) {                                                                          \
+                const int32_t tap = quad * G + (j < G ? j : 0), row = first + tap * dh;                                \
+                in[j] = tap < kh && row >= 0 && row < h ? image + (ptrdiff_t)row * w * c : NULL;                       \
+            }                                                                                                          \
+            for (int32_t column = 0; column < columns;) {                                                              \
+                uint32_t *restrict const q = (uint32_t *)rows + ((ptrdiff_t)column * quads + quad) * channels;         \
+                const int32_t from = column - left;                                                                    \
+                const int inside = from >= 0 && from < w;                                                              \
+                /* Columns that follow one another in both are one run. */                                             \
+                const int32_t run = w - from < columns - column ? w - from : columns - column;                         \
+                const int32_t count = inside && quads == 1 && channels == c ? run : 1;                                 \
+                const int32_t n = count * c;                                                                           \
+                const int ma = inside && in[0] != NULL ? -1 : 0;                                                       \
+                const type *const a = ma != 0 ? in[0] + (ptrdiff_t)from * c : image;                                   \
+                const int mb = inside && in[1] != NULL ? -1 : 0;                                                       \
+                const type *const b = mb != 0 ? in[1] + (ptrdiff_t)from * c : image;                                   \
+                const int md = inside && in[2] != NULL ? -1 : 0;                                                       \
+                const type *const d = md != 0 ? in[2] + (ptrdiff_t)from * c : image;                                   \
+                const int me = inside && in[3] != NULL ? -1 : 0;                                                       \
+                const type *const e = me != 0 ? in[3] + (ptrdiff_t)from * c : image;                                   \
+                for (int32_t k = 0; k < n; ++k) {                                                                      \
+                    q[k] = word(a[k] & ma, b[k] & mb, d[k] & md, e[k] & me);                                           \
+                }                                                                                                      \
+                for (int32_t k = n; k < channels; ++k) {                                                               \
+                    q[k] = word(0, 0, 0, 0);                                                                           \
+                }                                                                                                      \
+                column += count;                                                                                       \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+#define DNNCC_WORD4(a, b, d, e)                                                                                        \
+    ((uint32_t)(uint8_t)(a) | (uint32_t)(uint8_t)(b) << 8 | (uint32_t)(uint8_t)(d) << 16 | (uint32_t)(uint8_t)(e) << 24)
+#define DNNCC_WORD4_FLIPPED(a, b, d, e) (DNNCC_WORD4(a, b, d, e) ^ 0x80808080u)
+#define DNNCC_WORD2(a, b, d, e) ((uint32_t)(uint16_t)(a) | (uint32_t)(uint16_t)(b) << 16)
+DNNCC_ROWS(dnncc_rows_u8x4_u8, uint8_t, 4, DNNCC_WORD4)
+DNNCC_ROWS(dnncc_rows_u8x4_i8, int8_t, 4, DNNCC_WORD4_FLIPPED)
+DNNCC_ROWS(dnncc_rows_i8x4_i8, int8_t, 4, DNNCC_WORD4)
+DNNCC_ROWS(dnncc_rows_i8x4_u8, uint8_t, 4, DNNCC_WORD4_FLIPPED)
+DNNCC_ROWS(dnncc_rows_i16x2_u8, uint8_t, 2, DNNCC_WORD2)
+DNNCC_ROWS(dnncc_rows_i16x2_i8, int8_t, 2, DNNCC_WORD2)
+
 #endif

@@ -87,9 +87,10 @@ def _tiles(program: Program) -> Iterator[str]:
     """The definitions of the tiles that kernels call."""
     calls = {call for function in program.functions.values() for call in function.calls}
     for call in sorted(calls):
-        found = re.fullmatch(r"dnncc_tile_(\w+)_(\d+)x(\d+)", call)
+        found = re.fullmatch(r"dnncc_(tile|depthwise)_(\w+)_(\d+)x(\d+)", call)
         if found:
-            yield f"DNNCC_TILE({', '.join(found.groups())})\n"
+            kind, *arguments = found.groups()
+            yield f"DNNCC_{kind.upper()}({', '.join(arguments)})\n"
 
 
 def _assembly(name: str) -> str:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnncc.errors import InternalError
-from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
 from dnncc.targets.lowering import tiles
+from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
 from dnncc.targets.lowering.guards import skip_padding
+from tvm import tirx
 from tvm.ir import Range
 from tvm.sym import Analyzer, detect_linear_equation
 
@@ -173,14 +174,20 @@ class _Printer:
                 self.lines.insert(mark, "    " * depth + "DNNCC_NO_UNROLL\n")
 
     def _kernel_call(self, nest: tiles.Nest, depth: int) -> None:
-        x, w = nest.factors
         self.expressions.calls.add(nest.function)
-        arguments = [self.expressions.address(nest.sums.buffer, nest.sums.start)]
-        arguments += [self.expressions.address(x.buffer, x.start), str(x.strides["pixel"])]
-        arguments += [self.expressions.address(w.buffer, w.start)]
-        for role in ("outer", "inner"):
-            arguments += [str(nest.extents[role]), str(x.strides[role])]
-        arguments.append(str(nest.extents["word"]))
+        arguments = [self.expressions.address(nest.written.buffer, nest.written.start)]
+        x, *others = nest.read
+        if tiles.ROW in nest.extents:
+            # The place may lie in the padding: the kernel gets the array, and the number of the row that it is in.
+            first, length, *constants = nest.constants
+            row = self.analyzer.simplify(tirx.floordiv(x.start + int(first), int(length)))
+            arguments += [self.expressions.name(x.buffer), self.expressions.print(row), *constants]
+        else:
+            arguments += [self.expressions.address(x.buffer, x.start), str(x.strides["pixel"])]
+            arguments += [self.expressions.address(w.buffer, w.start) for w in others]
+            for role in ("outer", "inner"):
+                arguments += [str(nest.extents[role]), str(x.strides[role])]
+            arguments += [str(nest.extents["word"])] if "word" in nest.extents else []
         self._line(depth, f"{nest.function}({', '.join(arguments)});")
 
     def _While(self, s: Any, depth: int) -> None:

@@ -15,9 +15,12 @@ from tvm.sym import detect_linear_equation
 from tvm_ffi import structural_walk
 
 CALL = "dnncc.call"
-"""Annotation of a nest's outermost loop: the function to call."""
+"""Annotation of a nest's outermost loop: the function to call, and constant arguments after it."""
 ROLE = "dnncc.role"
 """Annotation of every loop of the nest: its role, unique."""
+ROW = "row"
+"""The role that tells a nest which gathers rows: its first two constants are what to add to the index where it begins
+so that it counts from the beginning of the row, and the length of a row."""
 SKIP = "dnncc.skip"
 """Annotation of the loops that set the sums to zero, which the kernel does by itself."""
 
@@ -27,6 +30,11 @@ def mark(sch: Any, block: Any, function: str, roles: tuple[str, ...]) -> None:
     loops = sch.get_loops(block)[-len(roles) :]
     init = sch.decompose_reduction(block, loops[0])
     sch.annotate(sch.get_loops(init)[len(sch.get_loops(block)) - len(roles)], SKIP, 1)
+    mark_plain(sch, block, function, roles)
+
+
+def mark_plain(sch: Any, block: Any, function: str, roles: tuple[str, ...]) -> None:
+    """Likewise for a block that is no reduction."""
     for loop, role in zip(sch.get_loops(block)[-len(roles) :], roles, strict=True):
         sch.annotate(loop, ROLE, role)
     sch.annotate(sch.get_loops(block)[-len(roles)], CALL, function)
@@ -49,25 +57,26 @@ class Access:
 
 @dataclass(frozen=True)
 class Nest:
-    """A nest ``sum += x * w``.
+    """A nest ``sum += x * w``, or one that moves ``x``.
 
     Attributes:
-        function: what to call.
+        function: what to call, and the constant arguments that the schedule adds.
         extents: by role.
-        sums, factors: what is accessed; the factors in the order of the product.
+        written, read: what is accessed; factors in the order of the product.
     """
 
     function: str
+    constants: tuple[str, ...]
     extents: dict[str, int]
-    sums: Access
-    factors: tuple[Access, ...]
+    written: Access
+    read: tuple[Access, ...]
 
 
 def read(loop: Any) -> Nest:
     """The nest of a loop that is marked with ``CALL``."""
     roles: dict[str, Any] = {}
     extents: dict[str, int] = {}
-    function = str(loop.annotations[CALL])
+    function, *constants = str(loop.annotations[CALL]).split()
     statement = loop
     while isinstance(statement, tirx.For):
         role = str(statement.annotations[ROLE])
@@ -82,8 +91,9 @@ def read(loop: Any) -> Nest:
             loads.append(node)
 
     structural_walk(statement.value, visit)
-    sums = _access(statement.buffer, statement.indices[0], roles)
-    return Nest(function, extents, sums, tuple(_access(x.source, x.indices[0], roles) for x in loads))
+    written = _access(statement.buffer, statement.indices[0], roles)
+    accessed = tuple(_access(x.source, x.indices[0], roles) for x in loads)
+    return Nest(function, tuple(constants), extents, written, accessed)
 
 
 def _access(buffer: Any, index: Any, roles: dict[str, Any]) -> Access:

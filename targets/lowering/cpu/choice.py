@@ -67,4 +67,8 @@ def predicted(cpu: Cpu, form: str, shape: Shape, words: int, copied: bool, t: Ti
     stream = t.vectors * cpu.lanes * 4 / 32 if far else 0.0
     tiles = shape.n * shape.oh * -(-shape.ow // t.pixels) * -(-shape.o // t.channels)
     surplus = 1.0 if copied or shape.ow % t.pixels == 0 else 1.05
-    return surplus * tiles * (steps * max(per_step, loads, latency, stream) + _EPILOGUE * t.pixels * t.vectors + 10)
+    return (
+        surplus
+        * tiles
+        * (steps * max(per_step, loads, latency, stream) + _EPILOGUE * t.pixels * t.vectors + 10)
+    )

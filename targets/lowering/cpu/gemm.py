@@ -1,32 +1,31 @@
 """Convolutions and products with constant weights: tiles of pixels times vectors of channels, kept in registers.
 
-Weights are packed such that a tile reads them in order. Activations are read where they lie; only where a window reaches
-into padding, where a run of channels does not fill its last group, or where bytes must first become what the processor
+Weights are packed such that a tile reads them in order. Activations are read where they lie; only where a window
+reaches into padding, where a run of channels does not fill its last group, or where bytes must first become what the processor
 multiplies, they are copied into rows of scratch memory: one window of rows per row of the output, or the whole image
 where channels are the outer loop.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from dnncc.ir.graph import Const, Graph, Node
-from dnncc.ir.types import Array, DType
+from dnncc.ir.types import Array
 from dnncc.ops.conv2d import Conv2d
 from dnncc.ops.linear import Linear
 from dnncc.runtime.cpus import Cpu
 from dnncc.targets.lowering.cpu.choice import Tiling, choose
+from dnncc.targets.lowering.cpu.form import Form, form_of, moved_bias
 from dnncc.targets.lowering.emit_c import PARALLEL
 from dnncc.targets.lowering.group import Expressions, split_at
 from dnncc.targets.lowering.kernel import Kernel
 from dnncc.targets.lowering.kernels.common import (
-    BYTE_TYPES,
     elementwise_epilogue,
     padded_channels,
     per_channel_constants,
-    round_up,
     select,
     start_schedule,
 )
@@ -34,31 +33,6 @@ from dnncc.targets.lowering.tiles import mark
 from tvm import te, tirx
 
 _ROLES = ("pixel", "lane", "outer", "inner", "word", "item")
-
-
-@dataclass(frozen=True)
-class Form:
-    """How activations are multiplied, see ``dnncc_cpu.h``.
-
-    Attributes:
-        name: such as "u8x4".
-        dtype: of an activation in memory.
-        group: products per lane and step.
-        sums: type of the sums.
-    """
-
-    name: str
-    dtype: str
-    group: int
-    sums: str
-
-
-FORMS = {
-    "f32": Form("f32", "float32", 1, "float32"),
-    "i16x2": Form("i16x2", "int16", 2, "int32"),
-    "u8x4": Form("u8x4", "uint8", 4, "int32"),
-    "i8x4": Form("i8x4", "int8", 4, "int32"),
-}
 
 
 @dataclass(frozen=True)
@@ -94,22 +68,21 @@ def build(body: Graph, anchor: Node, cpu: Cpu) -> Kernel | None:
     op = anchor.op
     if not isinstance(op, Conv2d | Linear) or (isinstance(op, Conv2d) and op.groups != 1):
         return None
-    form = _form(anchor, cpu)
+    form = form_of(anchor, cpu)
     before, after = split_at(body, anchor)
     if form is None or not elementwise_epilogue(after, anchor.output, body):
         return None
     flat = not before and _is_pointwise(anchor) and per_channel_constants(after)
     if isinstance(op, Linear) and not flat:
         return None
-    shape = _flat_shape(anchor) if flat else _shape(anchor)
+    shape = _flat_shape(anchor) if flat else shape_of(anchor)
     x, w, b = anchor.inputs
     assert isinstance(w, Const) and isinstance(b, Const)
     if not before and any(x in node.inputs for node in after):
         return None
     words = -(-shape.run // form.group)
     slack = -(-(words * form.group - shape.run) // shape.c)
-    source = DType.of(np.empty(0, form.dtype))
-    copied = bool(before) or any(shape.pads) or slack > 0 or x.type.dtype is not source
+    copied = bool(before) or any(shape.pads) or slack > 0 or not form.takes(x.type.dtype)
     tiling = choose(cpu, form.name, shape, words, copied)
     copied = copied or bool(shape.ow % tiling.pixels)
 
@@ -128,10 +101,7 @@ def build(body: Graph, anchor: Node, cpu: Cpu) -> Kernel | None:
         rows = (shape.n, shape.h, shape.w * shape.c)
         tensor = te.placeholder(rows, x.type.dtype.numpy.name, "x")
         expressions[x] = expressions.operands.inputs[x] = tensor
-    zero = _zero(form, x.type.dtype)
-    # Shifted activations shift every sum by a constant.
-    bias = b.data - zero * w.data.reshape(shape.o, -1).astype(np.int64).sum(1) if zero else b.data
-    bias = bias.astype(b.data.dtype)
+    zero, bias = form.zero(x.type.dtype), moved_bias(anchor, form)
     packed = _pack(w.data.reshape(shape.o, shape.kh, shape.taps, shape.run), form, words, tiling.channels)
     expressions[anchor.output] = _convolution(
         expressions[x],
@@ -151,25 +121,6 @@ def build(body: Graph, anchor: Node, cpu: Cpu) -> Kernel | None:
     return Kernel(f"gemm-{tiling.pixels}x{tiling.channels}", schedule, constants, {})
 
 
-def _form(anchor: Node, cpu: Cpu) -> Form | None:
-    x, w, b = anchor.inputs
-    if not isinstance(w, Const) or not isinstance(b, Const):
-        return None
-    types = x.type.dtype, w.type.dtype, b.type.dtype
-    if types == (DType.F32,) * 3:
-        return FORMS["f32"]
-    if x.type.dtype in BYTE_TYPES and types[1:] == (DType.I8, DType.I32):
-        return FORMS[cpu.dot]
-    return None
-
-
-def _zero(form: Form, dtype: DType) -> int:
-    """What is added to an activation so that it is in the form's range."""
-    if form.name == "u8x4" and dtype is DType.I8:
-        return 128
-    return -128 if form.name == "i8x4" and dtype is DType.U8 else 0
-
-
 def _is_pointwise(anchor: Node) -> bool:
     op = anchor.op
     if isinstance(op, Linear):
@@ -183,17 +134,19 @@ def _flat_shape(anchor: Node) -> Shape:
     return Shape(1, 1, pixels, anchor.inputs[0].type.shape[-1], 1, pixels, anchor.output.type.shape[-1], 1, 1)
 
 
-def _shape(anchor: Node) -> Shape:
+def shape_of(anchor: Node) -> Shape:
+    """A convolution's."""
     op = anchor.op
     assert isinstance(op, Conv2d)
+    n, h, w, c = anchor.inputs[0].type.shape
     _, oh, ow, o = anchor.output.type.shape
     _, kh, kw, _ = anchor.inputs[1].type.shape
-    return Shape(*anchor.inputs[0].type.shape, oh, ow, o, kh, kw, op.strides, op.dilations, op.pads)
+    return Shape(n, h, w, c, oh, ow, o, kh, kw, op.strides, op.dilations, op.pads)
 
 
 def _pack(weights: Array, form: Form, words: int, channels: int) -> Array:
     """[O,KH,taps,run] -> [O/channels, KH * taps * words, channels, group], filled up with zeros."""
-    o, kh, taps, _ = weights.shape
+    _, kh, taps, _ = weights.shape
     full = padded_channels(padded_channels(weights, 3, words * form.group), 0, channels)
     blocks = full.reshape(-1, channels, kh * taps * words, form.group)
     return np.ascontiguousarray(blocks.transpose(0, 2, 1, 3))
@@ -223,7 +176,9 @@ def _convolution(
             pixel, channel = (j, 0) if s.c == 1 else (te.indexdiv(j, s.c), te.indexmod(j, s.c))
             inside += [pixel >= left] if left else []
             inside += [pixel < s.w + left] if columns > s.w + left else []
-            return select(inside, converted(x[n, i - top, pixel - left, channel]), tirx.const(zero, form.dtype))
+            return select(
+                inside, converted(x[n, i - top, pixel - left, channel]), tirx.const(zero, form.dtype)
+            )
 
         source = te.compute((s.n, s.h + top + bottom, columns * s.c), row_element, name="rows")
     kh, tap = te.reduce_axis((0, s.kh), "kh"), te.reduce_axis((0, s.taps), "tap")
@@ -285,6 +240,3 @@ def _schedule(function: Any, s: Shape, t: Tiling, form: Form, planar: bool, copi
         sch.annotate(shared, PARALLEL, 1)
     mark(sch, sums, f"dnncc_tile_{form.name}_{t.pixels}x{t.vectors}", _ROLES)
     return sch.mod["main"]
-
-
-__all__ = ["FORMS", "Form", "Shape", "build", "replace", "round_up"]
