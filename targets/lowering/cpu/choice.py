@@ -1,4 +1,4 @@
-"""Which tile a convolution is computed with: as many sums as the registers hold, with little left over at the borders."""
+"""Which tile a convolution is computed with: sums that fill the registers, with little left over at the borders."""
 
 from __future__ import annotations
 

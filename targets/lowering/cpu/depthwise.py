@@ -145,10 +145,8 @@ def _convolution(rows: Any, w: Any, bias: Any, s: Shape, form: Form, tile: tuple
 
     def product(n: Any, y: Any, p: Any, block: Any, i: Any, c: Any) -> Any:
         column, channel = (p * pixels + i) * sw + kw * dw, block * lanes + c
-        if form.group > 1:
-            value = rows[n, y, column, kh, channel, j]
-        else:
-            value = rows[n, y * sh + kh * dh, column, channel]
+        at = (n, y, column, kh, channel, j) if form.group > 1 else (n, y * sh + kh * dh, column, channel)
+        value = rows[at]
         return te.sum(value.astype(form.sums) * w[block, kw, kh, c, j].astype(form.sums), axis=[kw, kh, j])
 
     shape = (s.n, s.oh, -(-s.ow // pixels), -(-s.c // lanes), pixels, lanes)

@@ -1,9 +1,9 @@
 """Convolutions and products with constant weights: tiles of pixels times vectors of channels, kept in registers.
 
 Weights are packed such that a tile reads them in order. Activations are read where they lie; only where a window
-reaches into padding, where a run of channels does not fill its last group, or where bytes must first become what the processor
-multiplies, they are copied into rows of scratch memory: one window of rows per row of the output, or the whole image
-where channels are the outer loop.
+reaches into padding, where a run of channels does not fill its last group, or where bytes must first become what the
+processor multiplies, they are copied into rows of scratch memory: one window of rows per row of the output, or the
+whole image where channels are the outer loop.
 """
 
 from __future__ import annotations
