@@ -11,13 +11,14 @@ from dnncc.ir import Array, Const, DType, Graph, TensorType, Value
 from dnncc.ir.graph import Node
 from dnncc.ops.conv2d import Conv2d
 from dnncc.passes.pipeline import Pipeline
+from dnncc.plan import make_plan
 from dnncc.runtime.bundle import ArenaPool, Bundle, Port
 from dnncc.runtime.cpus import Cpu
 from dnncc.runtime.library import LibraryModel
 from dnncc.targets.cpu.build import build_library
 from dnncc.targets.cpu.source import write_sources
 from dnncc.targets.cpu.target import CpuTarget
-from dnncc.targets.program import Program, build_program
+from dnncc.targets.program import Kernels, Program, assemble, needs_of
 from kernel_harness import random_array
 
 
@@ -68,7 +69,9 @@ def program(graph: Graph, cpu: Cpu) -> Program:
     fused = graph.clone()
     Pipeline.parse("separate-outputs,fuse").run(fused)
     target = CpuTarget(cpu)
-    return build_program(fused, "net", effort=0.0, lower=target.lower, alignment=target.alignment)
+    code = Kernels(target.lower).of(fused)
+    plan = make_plan(fused, needs_of(fused, code), effort=0.0, alignment=target.alignment)
+    return assemble("net", fused, code, plan)
 
 
 def bundle(found: Program, cpu: Cpu, folder: Path) -> Bundle:
