@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnncc.cli.budgets import add_budgets
 from dnncc.cli.command import Command, Outcome
 from dnncc.cli.config import add_config
 from dnncc.cli.cuts import add_cuts
@@ -50,6 +51,7 @@ def add_arguments(parser: Parser) -> None:
     parser.choice(
         "--activation-bits", values=(8, 4), default=8, help="bits of an activation inside the network"
     )
+    add_budgets(parser)
     add_dims(parser)
     add_cuts(parser)
     parser.choice(
@@ -87,6 +89,7 @@ def run(arguments: Namespace) -> Outcome:
             io=arguments.io,
             weight_bits=arguments.weight_bits,
             activation_bits=arguments.activation_bits,
+            budget=dict(arguments.budget),
             passes=arguments.passes,
             dump_ir=arguments.dump_ir,
             time_limit=arguments.time_limit,
@@ -115,6 +118,7 @@ def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str
         "nodes",
         "calibrated",
         "pipeline",
+        "choices",
         "warnings",
     )
     return {

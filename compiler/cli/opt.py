@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> Outcome:
     if arguments.output is not None:
         write_ir(graph, arguments.output)
     document = {
-        "passes": str(pipeline),
+        "passes": str(pipeline.resolved()),
         "changed": any(s.changed for s in statistics),
         "statistics": [asdict(s) for s in statistics],
         "output": None if arguments.output is None else str(arguments.output),

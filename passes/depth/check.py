@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from dnncc.errors import Culprit, InternalError
 from dnncc.passes.depth.problem import DepthProblem, DepthSolution
@@ -19,7 +20,7 @@ def check_depth(problem: DepthProblem, solution: DepthSolution) -> None:
     if cuts[0] != 0 or cuts[-1] != problem.layers or list(cuts) != sorted(set(cuts)):
         raise _error("cuts", f"{cuts} do not lead from 0 to {problem.layers}")
     latency = 0
-    for segment in zip(cuts, cuts[1:], strict=False):
+    for segment in pairwise(cuts):
         if segment not in problem.latency:
             raise _error(f"segment {segment}", "cannot be merged")
         latency += problem.latency[segment]

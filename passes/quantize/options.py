@@ -19,7 +19,7 @@ class QuantizeOptions:
     Attributes:
         observer: how activation scales follow from calibration: "minmax", "percentile", "mse" or "entropy";
             "auto" is percentile for 8 bits and mse for fewer, where rounding costs more than clipping.
-        weights: bits of a weight, 2 to 8 (stored in an i8).
+        weights: bits of a weight, 2 to 8 (an i8 in the graph; kernels may pack them).
         activations: bits of an activation inside the network, 2 to 8; inputs and outputs always have 8.
         equalize: cross-layer equalization of the float weights first.
         rounding: how weights become integers: "nearest", or "compensated", where each makes up for the error of those

@@ -8,8 +8,7 @@ from typing import ClassVar
 from dnncc.calibration import synthetic_samples
 from dnncc.errors import Culprit, QuantizationError, UsageError
 from dnncc.ir.graph import Graph
-from dnncc.passes.base import Pass
-from dnncc.passes.pipeline import Pipeline
+from dnncc.passes.base import Pass, Surroundings
 from dnncc.passes.quantize.accumulators import accumulator_intervals
 from dnncc.passes.quantize.border import integer_arguments
 from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Observations, Samples, arguments
@@ -27,8 +26,7 @@ SYNTHETIC_SEED = 0
 class Quantize(QuantizeOptions, Pass):
     """Float graph to integer graph; scales and bias corrections come from calibration samples.
 
-    The options print in a pipeline string. The samples are no option: ``bind_samples`` gives them to the
-    passes of a pipeline that want them.
+    The options print in a pipeline string. The samples are no option: ``Pipeline.bind`` gives them.
 
     Attributes:
         synthetic: where no samples were bound, make up this many; 0 makes samples obligatory.
@@ -43,9 +41,9 @@ class Quantize(QuantizeOptions, Pass):
         super().__post_init__()
         object.__setattr__(self, "_samples", samples)
 
-    def bind(self, samples: Samples) -> Quantize:
+    def bind(self, surroundings: Surroundings) -> Quantize:
         """The same pass with calibration samples."""
-        return replace(self, samples=samples)
+        return replace(self, samples=surroundings.samples)
 
     def run(self, graph: Graph) -> bool:
         samples: Samples | None = getattr(self, "_samples", None)
@@ -79,11 +77,6 @@ def quantize(graph: Graph, samples: Samples, options: QuantizeOptions | None = N
     result = graph.clone()
     _quantize(result, samples, options or QuantizeOptions())
     return result
-
-
-def bind_samples(pipeline: Pipeline, samples: Samples) -> Pipeline:
-    """The same pipeline, in which every quantize pass has these samples."""
-    return Pipeline(tuple(p.bind(samples) if isinstance(p, Quantize) else p for p in pipeline.passes))
 
 
 def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> tuple[str, ...]:
