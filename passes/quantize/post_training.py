@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass, replace
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, fields, replace
+from typing import Any, ClassVar
 
 from dnncc.calibration import synthetic_samples
 from dnncc.errors import Culprit, QuantizationError, UsageError
@@ -16,6 +17,7 @@ from dnncc.passes.quantize.context import QuantizeContext
 from dnncc.passes.quantize.equalize import equalize
 from dnncc.passes.quantize.layers import improve_layers
 from dnncc.passes.quantize.lower import check_supported, lower
+from dnncc.passes.quantize.mixed import Mixed, choose_bits
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.side_by_side import SideBySide
 
@@ -54,8 +56,41 @@ class Quantize(QuantizeOptions, Pass):
                 "the pass 'quantize' needs calibration samples",
                 help="give --calibrate X.npz, or quantize{synthetic=N} for a try with N made up samples",
             )
-        object.__setattr__(self, "_calibrated", _quantize(graph, samples, self))
+        options = self._options()
+        if options.mixes:
+            check_supported(graph)
+            chosen = choose_bits(graph, samples, options, quantize)
+            object.__setattr__(self, "_mixed", chosen)
+            options = replace(options, bits=chosen.best.bits, budget="")
+        object.__setattr__(self, "_calibrated", _quantize(graph, samples, options))
         return True
+
+    def _options(self) -> QuantizeOptions:
+        return QuantizeOptions(**{f.name: getattr(self, f.name) for f in fields(QuantizeOptions)})
+
+    def resolved(self) -> Quantize:
+        """After a run: the pass that does the same without choosing."""
+        if self.mixed is None:
+            return self
+        return replace(self, bits=self.mixed.best.bits, budget="", samples=getattr(self, "_samples", None))
+
+    def record(self) -> Mapping[str, Any]:
+        """After a run with bits=mixed: the choice, and what was tried."""
+        if self.mixed is None:
+            return {}
+        tried = [{"bits": list(c.bits), "divergence": c.divergence, "used": c.used} for c in self.mixed.tried]
+        return {
+            "layers": list(self.mixed.layers),
+            "budget": self.mixed.kind,
+            "limit": self.mixed.limit,
+            "bits": list(self.mixed.best.bits),
+            "tried": tried,
+        }
+
+    @property
+    def mixed(self) -> Mixed | None:
+        """After a run with bits=mixed: what was chosen."""
+        return getattr(self, "_mixed", None)
 
     @property
     def calibrated(self) -> tuple[str, ...]:
@@ -74,8 +109,13 @@ def quantize(graph: Graph, samples: Samples, options: QuantizeOptions | None = N
             bits.
         CalibrationError: no samples, or values that are not finite.
     """
+    options = options or QuantizeOptions()
     result = graph.clone()
-    _quantize(result, samples, options or QuantizeOptions())
+    if options.mixes:
+        check_supported(graph)
+        chosen = choose_bits(graph, samples, options, quantize)
+        options = replace(options, bits=chosen.best.bits, budget="")
+    _quantize(result, samples, options)
     return result
 
 
