@@ -13,6 +13,7 @@ from dnncc.errors import Culprit, UnsupportedError
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, DType
 from dnncc.options import Options, default_pipeline, resolve
+from dnncc.passes.base import Surroundings
 from dnncc.passes.pipeline import PassStatistics, Pipeline
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ class Compilation:
         graph: the integer (or float) graph before fusion: what the interpreter runs, the network's meaning.
         program: kernels, constants, plan.
         planning: the measures that were tried to make it fit, and why this program was chosen.
-        pipeline: the pass pipeline that was run, reproducible.
+        pipeline: the pass pipeline that was run, with every choice that a pass made as an option.
         accumulators: exact intervals of every accumulator, empty for a float compile.
         samples: integer inputs kept for the self-test, one tuple of arrays per sample.
         calibrated: whether real samples were given; False means made up ones.
+        choices: what passes chose and from what, see ``Pass.record``, in the pipeline's order.
         statistics: what each pass did.
         agreement: where the model gives its own grids: how far each value is from what the model says, in steps;
             empty for others.
@@ -57,6 +59,7 @@ class Compilation:
     accumulators: tuple[Accumulator, ...]
     samples: tuple[tuple[Array, ...], ...]
     calibrated: bool
+    choices: tuple[Mapping[str, Any], ...]
     statistics: tuple[PassStatistics, ...]
     agreement: tuple[Agreement, ...]
     warnings: tuple[str, ...]
@@ -98,6 +101,7 @@ def compile_model(
     from dnncc.artifact import check_writable, write_artifact
     from dnncc.fits import check_fits
     from dnncc.loading import load_hashed
+    from dnncc.passes.quantize import Quantize
     from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
     from dnncc.planner import Planner
     from dnncc.targets.boards import load_board
@@ -114,12 +118,16 @@ def compile_model(
         model, chosen.dims, example_inputs=example_inputs, inputs=chosen.inputs, outputs=chosen.outputs
     )
     warnings = _warn_float(chosen, board)
-    samples, calibrated = _samples(graph, calibrate)
+    surroundings = _surroundings(graph, calibrate, chosen)
+    samples, calibrated = surroundings.samples, surroundings.real
     say("simplifying and quantizing")
     pipeline = Pipeline.parse(chosen.passes if chosen.passes is not None else default_pipeline(chosen))
     float_graph = graph.clone()
-    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
+    pipeline = pipeline.bind(surroundings)
+    meaning, statistics = _run_pipeline(pipeline, graph, chosen, float_graph)
+    learned = [n for p in pipeline.passes if isinstance(p, Quantize) for n in p.calibrated]
     warnings += _warn_scales(float_graph, learned, calibrated)
+    warnings += [note for p in pipeline.passes for note in p.notes()]
     _check_legal(meaning, chosen)
     selftest = _selftest_samples(meaning, samples)
     agreement = _agreement(float_graph, meaning, selftest, learned)
@@ -141,10 +149,11 @@ def compile_model(
         meaning,
         program,
         planning,
-        str(pipeline),
+        str(pipeline.resolved()),
         _accumulators(meaning),
         selftest,
         calibrated,
+        tuple({"pass": p.name, **p.record()} for p in pipeline.passes if p.record()),
         tuple(statistics),
         agreement,
         tuple(warnings),
@@ -174,35 +183,34 @@ def _warn_scales(float_graph: Graph, learned: Sequence[str], calibrated: bool) -
     return [f"{reason} {_NOISE}"]
 
 
-def _samples(
-    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None
-) -> tuple[dict[str, Array], bool]:
-    from dnncc.calibration import load_samples, synthetic_samples
+def _surroundings(
+    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None, options: Options
+) -> Surroundings:
+    from dnncc.calibration import load_others, load_samples, synthetic_samples
 
-    if calibrate is not None:
-        return load_samples(calibrate, graph), True
-    return synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0), False
+    if calibrate is None:
+        samples = synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0)
+        return Surroundings(samples, real=False, target=options.target, dtype=options.dtype)
+    samples = load_samples(calibrate, graph)
+    others = load_others(calibrate, samples)
+    return Surroundings(samples, others, target=options.target, dtype=options.dtype)
 
 
 def _run_pipeline(
-    pipeline: Pipeline, graph: Graph, samples: dict[str, Array], options: Options, float_graph: Graph
-) -> tuple[Graph, list[PassStatistics], list[str]]:
-    """The network's meaning, what each pass did, and the values whose scales the samples decided about;
-    ``float_graph`` becomes the last graph before quantization.
-    """
+    pipeline: Pipeline, graph: Graph, options: Options, float_graph: Graph
+) -> tuple[Graph, list[PassStatistics]]:
+    """The network's meaning, and what each pass did; ``float_graph`` becomes the last graph before quantization."""
     from dnncc.ir.verify import verify_integer
-    from dnncc.passes.quantize import Quantize, bind_samples
 
     def observe(statistics: PassStatistics, current: Graph) -> None:
         if all(not v.type.dtype.is_integer or v.type.quantization is None for v in current.values()):
             copy = current.clone()
             float_graph.inputs, float_graph.outputs, float_graph.nodes = copy.inputs, copy.outputs, copy.nodes
 
-    bound = bind_samples(pipeline, samples)
-    statistics = bound.run(graph, options.dump_ir, observe)
+    statistics = pipeline.run(graph, options.dump_ir, observe)
     if options.dtype == "int8":
         verify_integer(graph)
-    return graph, statistics, [n for p in bound.passes if isinstance(p, Quantize) for n in p.calibrated]
+    return graph, statistics
 
 
 def _check_legal(graph: Graph, options: Options) -> None:
