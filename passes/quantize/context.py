@@ -248,6 +248,12 @@ class QuantizeContext:
 
     # -- building ------------------------------------------------------------------------------------
 
+    def restated(self, integer: Value, steps: Array) -> Value:
+        """A raw sum that nothing has read, which from here on stands for other reals: ``steps`` for each integer."""
+        self._scales[integer] = steps
+        integer.type = replace(integer.type, quantization=None)
+        return integer
+
     def constant(self, value: Const, grid: Grid) -> Const:
         """A float constant rounded to ``grid``."""
         steps = np.rint(value.data.astype(np.float64) / grid.scale) + grid.zero_point
