@@ -8,10 +8,13 @@ from pathlib import Path
 import dnncc
 import numpy as np
 from dnncc.interpreter import interpret
+from dnncc.ir.graph import Graph
 from dnncc.passes.base import Surroundings
 from dnncc.passes.pipeline import Pipeline
 from dnncc.passes.planning.patch.problem import Form
 from dnncc.patching import FORMS, PatchOffer, patch_graph, state_patches
+from dnncc.plan import KernelNeeds
+from dnncc.targets.program import Kernels
 
 from benchmarks.bars import Bar
 from benchmarks.memory.mobilenet import mobilenet_v2
@@ -28,7 +31,7 @@ _MORE_INSTRUCTIONS = 25.0
 _PEERS = (
     "MCUNetV2 (arXiv 2110.15352): MobileNetV2 from 1372 KiB to 172 KiB for 10 % more MACs, by patches.",
     "StreamNet (NeurIPS 2023): 81 % fewer MACs than patches by keeping the halo, for more SRAM.",
-    "Peaks as the papers count: activations in places of their own, without the kernels' scratch memory.",
+    "Peaks of the arena with all scratch memory and outputs over inputs; the image belongs to the caller.",
 )
 
 _CASES: tuple[tuple[str, tuple[Form, ...], float], ...] = (
@@ -69,15 +72,28 @@ def _mobilenet(say: Say) -> Outcome:
     rng = np.random.default_rng(0)
     samples = {"x": rng.standard_normal((2, 1, 3, 224, 224)).astype(np.float32)[:, 0]}
     Pipeline.parse("simplify,quantize,cse,dce").bind(Surroundings(samples)).run(graph)
-    stated = state_patches(graph, {})
-    plain, macs = stated.problem.peak, graph.macs()
+    apart, macs = state_patches(graph, {}).problem.peak, graph.macs()
+    needs = _needs(graph, say)
+    in_place = state_patches(graph, needs).problem.peak
     image = [rng.integers(-128, 128, v.type.shape).astype(v.type.dtype.numpy) for v in graph.inputs]
     expected = interpret(graph, image)
-    rows = [("unpatched", "", f"{plain / _KIB:.1f}", "", "", "")]
-    records: list[dict[str, object]] = [{"instance": "mobilenet_v2", "form": "none", "peak": plain}]
+    rows = [
+        (
+            "unpatched",
+            "",
+            f"{apart / _KIB:.1f}",
+            "",
+            "",
+            "every activation in a place of its own, no scratch",
+        ),
+        ("unpatched", "", f"{in_place / _KIB:.1f}", "", "", "outputs over inputs"),
+    ]
+    records: list[dict[str, object]] = [
+        {"instance": "mobilenet_v2", "form": "none", "peak": apart, "peak_in_place": in_place}
+    ]
     reached: dict[tuple[str, float], PatchOffer] = {}
     for label, forms, added in _CASES:
-        offer = patch_graph(graph, forms=forms, most_added=added)
+        offer = patch_graph(graph, needs, forms=forms, most_added=added)
         if offer is None:
             rows.append((label, f"{100 * added:.0f} %", "none is lower", "", "", ""))
             continue
@@ -111,7 +127,7 @@ def _mobilenet(say: Say) -> Outcome:
     head = ("form", "may add", "peak KiB", "added MACs", "mismatches", "choice")
     table = Table("MobileNetV2 (224 x 224, int8): peak against added work", head, tuple(rows), _PEERS)
     bars = [
-        Bar("mobilenet_v2", "unpatched peak", f"{plain / _KIB:.0f} KiB", "1372 KiB", plain == 1372 * _KIB)
+        Bar("mobilenet_v2", "unpatched peak", f"{apart / _KIB:.0f} KiB", "1372 KiB", apart == 1372 * _KIB)
     ]
     for what, limit, key in (
         ("peak at +10 % MACs", _PUBLISHED, ("any", 0.10)),
@@ -127,6 +143,14 @@ def _mobilenet(say: Say) -> Outcome:
     exact = all(r.get("mismatches", 0) == 0 for r in records)
     bars.append(Bar("mobilenet_v2", "bit-exact", "yes" if exact else "no", "yes", exact))
     return Outcome((table,), tuple(bars), tuple(records))
+
+
+def _needs(graph: Graph, say: Say) -> dict[str, KernelNeeds]:
+    """Of the kernels that are generated, as the planner hands them to the optimizer."""
+    fused = graph.clone()
+    Pipeline.parse("separate-outputs,fuse").run(fused)
+    say("mobilenet_v2: generating kernels")
+    return {n.outputs[0].name: code.needs for n, code in Kernels().of(fused).items()}
 
 
 def _mismatches(expected: list[np.ndarray], found: list[np.ndarray]) -> int:
