@@ -7,6 +7,7 @@
 
 #include <ap_axi_sdata.h>
 #include <ap_int.h>
+#include <stdint.h>
 
 #ifdef DNNCC_HLS_HARNESS
 #include DNNCC_HLS_HARNESS /* simulation: streams of bounded depth, or records of what went through them */
@@ -31,6 +32,23 @@ template <typename T, int N> struct vec {
   T &operator[](int i) { return data[i]; }
   const T &operator[](int i) const { return data[i]; }
 };
+
+/* Elements of constant arrays: as narrow as they are for synthesis; native types, which compile much faster, else. */
+#ifdef __SYNTHESIS__
+template <int BITS> using rom = ap_int<BITS>;
+template <int BITS> using urom = ap_uint<BITS>;
+#else
+template <int BITS> struct native {
+  typedef typename native<(BITS <= 8 ? 8 : BITS <= 16 ? 16 : BITS <= 32 ? 32 : 64)>::of of;
+  typedef typename native<(BITS <= 8 ? 8 : BITS <= 16 ? 16 : BITS <= 32 ? 32 : 64)>::uof uof;
+};
+template <> struct native<8> { typedef int8_t of; typedef uint8_t uof; };
+template <> struct native<16> { typedef int16_t of; typedef uint16_t uof; };
+template <> struct native<32> { typedef int32_t of; typedef uint32_t uof; };
+template <> struct native<64> { typedef int64_t of; typedef uint64_t uof; };
+template <int BITS> using rom = typename native<BITS>::of;
+template <int BITS> using urom = typename native<BITS>::uof;
+#endif
 
 /* The same elements in another type. */
 template <typename TO, typename FROM> TO cast(const FROM &from) {
@@ -73,7 +91,7 @@ template <int BITS, typename STYLE, typename A, typename B> ap_int<BITS> product
   return STYLE::template product<BITS>(a, b);
 }
 
-template <typename STYLE, int BITS, int PE, int SIMD, typename TOTAL, typename X, typename W> struct dot {
+template <typename STYLE, int BITS, int WBITS, int PE, int SIMD, typename TOTAL, typename X, typename W> struct dot {
   static void sums(TOTAL (&sum)[PE], const vec<X, SIMD> &x, const W (&w)[PE][SIMD]) {
 #pragma HLS inline
     for (int pe = 0; pe < PE; ++pe) {
@@ -92,8 +110,8 @@ template <typename STYLE, int BITS, int PE, int SIMD, typename TOTAL, typename X
    borrowed one from the upper one. */
 struct in_shared_dsp {};
 
-template <int BITS, int PE, int SIMD, typename TOTAL, typename X, typename W>
-struct dot<in_shared_dsp, BITS, PE, SIMD, TOTAL, X, W> {
+template <int BITS, int WBITS, int PE, int SIMD, typename TOTAL, typename X, typename W>
+struct dot<in_shared_dsp, BITS, WBITS, PE, SIMD, TOTAL, X, W> {
   static void sums(TOTAL (&sum)[PE], const vec<X, SIMD> &x, const W (&w)[PE][SIMD]) {
 #pragma HLS inline
     for (int pe = 0; pe < PE; pe += 2) {
@@ -101,11 +119,11 @@ struct dot<in_shared_dsp, BITS, PE, SIMD, TOTAL, X, W> {
       TOTAL low = 0, high = 0;
       for (int s = 0; s < SIMD; ++s) {
 #pragma HLS unroll
-        const ap_int<BITS + W::width + 1> shifted = w[pe + 1 < PE ? pe + 1 : pe][s];
-        const ap_int<BITS + W::width + 1> both = (shifted << BITS) + w[pe][s];
-        const ap_int<2 * BITS + W::width + 1> p = in_dsp::product<2 * BITS + W::width + 1>(both, x[s]);
+        const ap_int<BITS + WBITS + 1> shifted = w[pe + 1 < PE ? pe + 1 : pe][s];
+        const ap_int<BITS + WBITS + 1> both = (shifted << BITS) + w[pe][s];
+        const ap_int<2 * BITS + WBITS + 1> p = in_dsp::product<2 * BITS + WBITS + 1>(both, x[s]);
         const ap_int<BITS> lower = p.range(BITS - 1, 0);
-        const ap_int<BITS + W::width + 1> upper = (p >> BITS) + (lower < 0 ? 1 : 0);
+        const ap_int<BITS + WBITS + 1> upper = (p >> BITS) + (lower < 0 ? 1 : 0);
         low += lower;
         high += upper;
       }
@@ -197,8 +215,8 @@ void window(stream<V> &in, stream<V> &out) {
 /* -- Matrix-vector unit --------------------------------------------------------------------------------------------
 
    VECTORS vectors of COLUMNS words each, times ROWS * PE rows of weights. */
-template <int VECTORS, int COLUMNS, int ROWS, typename TOTAL, int BITS, typename STYLE, typename X, typename A,
-          typename W, typename B, int SIMD, int PE, int DEPTH>
+template <int VECTORS, int COLUMNS, int ROWS, typename TOTAL, int BITS, int WBITS, typename STYLE, typename X,
+          typename A, typename W, typename B, int SIMD, int PE, int DEPTH>
 void matrix(stream<vec<X, SIMD>> &in, stream<vec<A, PE>> &out, const W (&weights)[DEPTH][PE][SIMD],
             const B (&bias)[ROWS][PE]) {
   static_assert(DEPTH == ROWS * COLUMNS, "weights");
@@ -220,7 +238,7 @@ void matrix(stream<vec<X, SIMD>> &in, stream<vec<A, PE>> &out, const W (&weights
       x = held[column];
     }
     TOTAL sum[PE];
-    dot<STYLE, BITS, PE, SIMD, TOTAL, X, W>::sums(sum, x, weights[at]);
+    dot<STYLE, BITS, WBITS, PE, SIMD, TOTAL, X, W>::sums(sum, x, weights[at]);
     vec<A, PE> y;
     for (int pe = 0; pe < PE; ++pe) {
 #pragma HLS unroll

@@ -44,7 +44,7 @@ def weights(design: Design) -> str:
     """NAME_weights.h: the constant arrays."""
     arrays = [_rom(stage, rom) for stage in design.stages for rom in stage.roms()]
     guard = f"{design.network.name.upper()}_WEIGHTS_H"
-    return f"#ifndef {guard}\n#define {guard}\n\n#include <ap_int.h>\n#include <stdint.h>\n\n" + (
+    return f"#ifndef {guard}\n#define {guard}\n\n#include \"dnncc_hls.h\"\n\n" + (
         "\n".join(arrays) + "\n#endif\n"
     )
 
@@ -177,7 +177,8 @@ def _rom(stage: Stage, rom: Rom) -> str:
     shape = "".join(f"[{n}]" for n in data.shape)
     rows = data.reshape(-1, data.shape[-1])
     text = _nested(data) if data.ndim > 1 else _row(rows[0])
-    return f"static const {rom.number.c_type} {stage.rom_name(rom.suffix)}{shape} = {text};\n"
+    kind = f"dnncc::{'rom' if rom.number.signed else 'urom'}<{rom.number.bits}>"
+    return f"static const {kind} {stage.rom_name(rom.suffix)}{shape} = {text};\n"
 
 
 def _nested(data: np.ndarray) -> str:  # type: ignore[type-arg]

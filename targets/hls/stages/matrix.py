@@ -190,7 +190,7 @@ class Matrix(Stage):
         total = Number.of(self.weights.accumulator)
         product = product_bits(self.weights.input, self.weights.interval)
         shape = f"{self.vectors}, {self.column_folds}, {self.row_folds}"
-        types = f"{total.c_type}, {product}, {C_STYLES[self.multiply]}"
+        types = f"{total.c_type}, {product}, {self.weights.number.signed_bits}, {C_STYLES[self.multiply]}"
         roms = f"{self.rom_name('weights')}, {self.rom_name('bias')}"
         return f"dnncc::matrix<{shape}, {types}>({self.streams()}, {roms})"
 
