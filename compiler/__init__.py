@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dnncc.passes.base import Pass
     from dnncc.passes.pipeline import Pipeline
     from dnncc.plan import Plan, make_plan
+    from dnncc.runtime.library import LibraryModel, load_artifact
     from dnncc.scheduling import (
         BufferSchedule,
         OrderSchedule,
@@ -52,6 +53,7 @@ __all__ = [
     "DnnccError",
     "Graph",
     "Inspection",
+    "LibraryModel",
     "Node",
     "Op",
     "Options",
@@ -71,6 +73,7 @@ __all__ = [
     "inspect",
     "interpret",
     "load",
+    "load_artifact",
     "load_board",
     "load_samples",
     "make_plan",
@@ -100,6 +103,7 @@ _MODULES = {
     "dnncc.passes.base": ("Pass",),
     "dnncc.passes.pipeline": ("Pipeline",),
     "dnncc.plan": ("Plan", "make_plan"),
+    "dnncc.runtime.library": ("LibraryModel", "load_artifact"),
     "dnncc.scheduling": (
         "BufferSchedule",
         "OrderSchedule",

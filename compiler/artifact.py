@@ -6,24 +6,20 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnncc.errors import OutputError, UnreadableModelError
-from dnncc.interpreter import interpret
 from dnncc.ir.graph import Graph, Value
 from dnncc.ir.text import read_ir, write_ir
-from dnncc.plan import ALIGNMENT
 
 if TYPE_CHECKING:
     from dnncc.driver import Compilation
 
 MANIFEST = "manifest.json"
 GRAPH = "graph.ir"
-_SELFTEST_BYTES = 64 * 1024
 
 
 def write_artifact(compilation: Compilation, folder: Path) -> None:
@@ -133,41 +129,22 @@ def load_graph(folder: Path) -> Graph:
 
 def _fill(compilation: Compilation, folder: Path) -> None:
     from dnncc.report import from_compilation, render
-    from dnncc.targets.c_build import build_files
-    from dnncc.targets.c_selftest import selftest
-    from dnncc.targets.c_source import code, header, headers, weights
+    from dnncc.targets.target import target_of
 
-    program = compilation.program
-    name = program.name
-    vectors = [
-        (inputs, interpret(compilation.graph, inputs))
-        for inputs in _affordable(compilation.samples, compilation.graph)
-    ]
-    sources = [f"{name}.c", f"{name}_weights.c"]
-    texts = {
-        f"{name}.h": header(program),
-        f"{name}.c": code(program),
-        f"{name}_weights.c": weights(program),
-        f"{name}_selftest.c": selftest(program, vectors),
-        "report.html": render(from_compilation(compilation)),
-    }
-    ours = headers(program)
-    texts |= {file: (files("dnncc.runtime") / "include" / file).read_text() for file in ours}
-    texts |= build_files(name, [*sources, f"{name}_selftest.c"], [f"{name}.h", *ours])
-    for path, text in texts.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text, encoding="utf-8", newline="\n")
+    own = target_of(compilation.board).write(compilation, folder)
+    write_text(folder, {"report.html": render(from_compilation(compilation))})
     write_ir(compilation.graph, folder / GRAPH)
     written = sorted(p for p in folder.rglob("*") if p.is_file())
     hashes = {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in written}
-    manifest = {**manifest_of(compilation), "sources": sources, "files": hashes}
+    manifest = {**manifest_of(compilation), **own, "files": hashes}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def _affordable(samples: Sequence[Any], graph: Graph) -> Sequence[Any]:
-    """As many self-test samples as a modest flash can hold, at least one."""
-    size = sum(v.type.bytes for v in (*graph.inputs, *graph.outputs))
-    return samples[: max(1, _SELFTEST_BYTES // max(size, 1))]
+def write_text(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write files, by their path in the folder."""
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8", newline="\n")
 
 
 def manifest_of(compilation: Compilation) -> dict[str, Any]:
@@ -194,7 +171,7 @@ def manifest_of(compilation: Compilation) -> dict[str, Any]:
         "inputs": [_border(v) for v in compilation.graph.inputs],
         "outputs": [_border(v) for v in compilation.graph.outputs],
         "pools": [
-            {"name": a.name, "member": a.member, "macro": a.macro, "bytes": a.bytes, "align": ALIGNMENT}
+            {"name": a.name, "member": a.member, "macro": a.macro, "bytes": a.bytes, "align": plan.alignment}
             for a in program.arenas
         ],
         "weights_bytes": program.weights_bytes,

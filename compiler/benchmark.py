@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dnncc.artifact import load_graph
@@ -26,6 +26,7 @@ class NodeCost:
     macs: int
     instructions: int | None = None
     cycles_estimated: int | None = None
+    nanoseconds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,22 @@ def _on_qemu(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Benchmark
 
 
 def _on_host(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Benchmark:
+    if bundle.library is not None:
+        return _of_library(bundle, place, sample)
     from dnncc.runtime.host import HostModel
 
     milliseconds = HostModel(bundle, place.compiler or "auto", place.opt).milliseconds(sample)
     return _without_profile(bundle, place, "host", place.compiler, None, milliseconds)
+
+
+def _of_library(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Benchmark:
+    from dnncc.runtime.library import LibraryModel
+
+    model = LibraryModel(bundle)
+    plain = _without_profile(bundle, place, bundle.core, None, None, model.milliseconds(sample))
+    times = model.nanoseconds(sample)
+    nodes = tuple(replace(n, nanoseconds=t) for n, t in zip(plain.nodes, times, strict=True))
+    return replace(plain, nodes=nodes)
 
 
 def _without_profile(

@@ -34,7 +34,7 @@ class Options:
         dims: values of symbolic dimensions.
         inputs, outputs: values or nodes between which the model is cut; none: the whole model.
         io: "int8", or "float32" for a network that converts at its border.
-        weight_bits, activation_bits: of the quantized network, stored in 8.
+        weight_bits, activation_bits: of the quantized network; activations are stored in 8.
         passes: the pass pipeline instead of the default one.
         dump_ir: a folder for the graph after every pass.
         time_limit: a measure of how long the planner may search, roughly seconds; deterministic, no clock is read.
@@ -238,7 +238,7 @@ def _taken(name: str) -> bool:
 
 
 def _warn_float(options: Options, board: Board) -> list[str]:
-    if options.io == "float32" and not board.fpu and board.core != "host":
+    if options.io == "float32" and not board.fpu and not board.is_host:
         return [f"{board.name} has no floating-point unit: every float operation becomes a library call"]
     return []
 
@@ -302,6 +302,7 @@ _EFFORT = {"ram": 10.0, "balanced": 2.0, "time": 2.0}
 def _program(meaning: Graph, options: Options, board: Board, say: Progress) -> Program:
     from dnncc.passes.planning.problem import Pool
     from dnncc.targets.program import build_program
+    from dnncc.targets.target import target_of
 
     fused = meaning.clone()
     Pipeline.parse("last-step,separate-outputs,fuse").run(fused)
@@ -314,7 +315,11 @@ def _program(meaning: Graph, options: Options, board: Board, say: Progress) -> P
     pools = [Pool(p.name, p.bytes, 1 + p.wait_states) for p in board.ram_pools]
     outer = board.external
     external = None if outer is None else Pool(outer.name, outer.bytes, 1 + outer.wait_states)
-    return build_program(fused, options.name, options.optimize == "ram", effort, report, pools, external)
+    target = target_of(board)
+    compact = options.optimize == "ram"
+    return build_program(
+        fused, options.name, compact, effort, report, pools, external, target.lower, target.alignment
+    )
 
 
 def _check_fits(program: Program, board: Board) -> None:
@@ -335,7 +340,7 @@ def _check_fits(program: Program, board: Board) -> None:
                     f"{plan.bound_bytes:,}; the peak is at node '{node.name}' ({anchor_op(node)})",
                 )
             )
-    if plan.copied_bytes and board.external is None and board.core != "host":
+    if plan.copied_bytes and board.external is None and not board.is_host:
         culprits.append(
             Culprit(
                 plan.pools[-1].name,

@@ -61,7 +61,11 @@ class Place:
 def place_of(bundle: Bundle, on: str | None, core: str | None, compiler: str | None, opt: str) -> Place:
     """Where to run: by default the emulator for a microcontroller's artifact, the host for the host's."""
     if on is None:
-        on = "host" if bundle.core == HOST else "emulator"
+        on = "host" if bundle.core == HOST or bundle.library is not None else "emulator"
+    if bundle.library is not None and on != INTERPRETER and (core or compiler):
+        raise UsageError(
+            "neither core nor compiler can be chosen: the artifact is a shared library, compiled already"
+        )
     return Place(on, core, compiler, opt)
 
 

@@ -64,6 +64,7 @@ class Plan:
             has an arena of its own.
         pool_of: index of the pool of every value in `offsets`.
         scratch_pools: index of the pool of each step's scratch, 0 where it needs none.
+        alignment: of the arenas and of everything in them, in bytes.
         lifetimes: per value in the arena the half-open interval of steps in which its storage lives.
         arena_bytes: the arena's size, all pools but the external one together.
         bound_bytes: no order and placement of these kernels needs a smaller arena.
@@ -84,6 +85,7 @@ class Plan:
     pools: tuple[PoolUse, ...]
     pool_of: dict[Value, int]
     scratch_pools: tuple[int, ...]
+    alignment: int = ALIGNMENT
 
     @property
     def copied_bytes(self) -> int:
@@ -164,6 +166,7 @@ def make_plan(
     progress: Progress | None = None,
     pools: Sequence[Pool] = DEFAULT_POOLS,
     external: Pool = EXTERNAL,
+    alignment: int = ALIGNMENT,
 ) -> Plan:
     """Order the graph's nodes (in place) and place its values; those that ``spill`` writes go to the external pool.
 
@@ -176,7 +179,7 @@ def make_plan(
     found = order.solve(problem, progress=progress)
     ordered = [steps[i] for i in found.order]
     graph.nodes = _reordered(graph, ordered)
-    placement = place_problem(problem, found.order, ALIGNMENT)
+    placement = place_problem(problem, found.order, alignment)
     placed = _place(placement, pools, effort, progress)
     pool = {b.id: p for b, p in zip(placement.buffers, placed.pools, strict=True)}
     used = (*placed.heights, *(0 for _ in pools[len(placed.heights) :]))
@@ -188,7 +191,7 @@ def make_plan(
     bound = min(
         max(found.bound, placed.bound) if _only_order(ordered, producers) else found.bound, placed.height
     )
-    away = _place_external(ordered, effort)
+    away = _place_external(ordered, effort, alignment)
     external_pools = (PoolUse(external.name, away.height, external.bytes),) if away.offsets else ()
     return Plan(
         steps=tuple(ordered),
@@ -204,6 +207,7 @@ def make_plan(
         pools=tuple(PoolUse(p.name, n, p.bytes) for p, n in zip(pools, used, strict=True)) + external_pools,
         pool_of={v: pool[b] for v, b in bases.items() if b in at} | dict.fromkeys(away.offsets, len(pools)),
         scratch_pools=tuple(pool.get(len(problem.tensors) + i, 0) for i in found.order),
+        alignment=alignment,
     )
 
 
@@ -216,7 +220,7 @@ class _Away:
     height: int
 
 
-def _place_external(steps: Sequence[Node], effort: float) -> _Away:
+def _place_external(steps: Sequence[Node], effort: float, alignment: int) -> _Away:
     """A spilled value lives from its spill to its last retrieval."""
     last = {v: now for now, step in enumerate(steps) for v in step.inputs}
     lives = {
@@ -226,7 +230,7 @@ def _place_external(steps: Sequence[Node], effort: float) -> _Away:
         for v in step.outputs
     }
     buffers = [
-        Buffer(n, lower, upper, v.type.bytes, ALIGNMENT)
+        Buffer(n, lower, upper, v.type.bytes, alignment)
         for n, (v, (lower, upper)) in enumerate(lives.items())
     ]
     placed = place.solve(PlaceProblem(tuple(buffers)), effort)

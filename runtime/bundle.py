@@ -97,8 +97,9 @@ class Bundle:
     Attributes:
         folder: where it is.
         name: the prefix of every C symbol and file.
-        core: the core that it was compiled for, such as "cortex-m4", or "host".
-        sources: the C files that make up the network, without the self-test.
+        core: the core that it was compiled for, such as "cortex-m4" or "x86-64-v3", or "host".
+        sources: the C files (and the assembly of the weights) that make up the network, without the self-test.
+        library: the shared library's file; None where the sources are all there is.
     """
 
     folder: Path
@@ -109,6 +110,7 @@ class Bundle:
     pools: tuple[ArenaPool, ...]
     nodes: tuple[NodeInfo, ...]
     sources: tuple[str, ...]
+    library: str | None = None
 
     @classmethod
     def open(cls, folder: Path | str) -> Bundle:
@@ -135,12 +137,17 @@ class Bundle:
                 f"{path} does not describe a C artifact: {type(error).__name__}: {error}",
                 help="compile the model again",
             ) from error
-        missing = [name for name in (*bundle.sources, bundle.header) if not (root / name).is_file()]
+        missing = [name for name in bundle.files if not (root / name).is_file()]
         if missing:
             raise UsageError(
                 f"{root} is not complete", [Culprit(name, reason="the file is missing") for name in missing]
             )
         return bundle
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What must be there."""
+        return (*self.sources, self.header, *(() if self.library is None else (self.library,)))
 
     @property
     def header(self) -> str:
@@ -194,7 +201,8 @@ def _parse(folder: Path, document: Mapping[str, Any]) -> Bundle:
             NodeInfo(str(entry["name"]), str(entry["op"]), int(entry.get("macs", 0)))
             for entry in document.get("nodes", ())
         ),
-        sources=tuple(_file_name(entry) for entry in document["sources"]),
+        sources=tuple(_file_name(entry, (".c", ".S")) for entry in document["sources"]),
+        library=None if document.get("library") is None else _file_name(document["library"], (".so",)),
     )
 
 
@@ -220,9 +228,9 @@ def _identifier(value: Any) -> str:
     return value
 
 
-def _file_name(value: Any) -> str:
-    # Sources are compiled: a manifest must not be able to name a file outside its folder.
+def _file_name(value: Any, suffixes: tuple[str, ...]) -> str:
+    # Sources are compiled and libraries loaded: a manifest must not be able to name a file outside its folder.
     name = str(value)
-    if name != Path(name).name or not name.endswith(".c"):
-        raise ValueError(f"source {name!r} is not the name of a C file in the artifact's folder")
+    if name != Path(name).name or not name.endswith(suffixes):
+        raise ValueError(f"{name!r} is not the name of a {suffixes[0]} file in the artifact's folder")
     return name

@@ -13,43 +13,10 @@ from typing import Any
 import numpy as np
 from dnncc.errors import MismatchError, ToolFailedError
 from dnncc.runtime.bundle import Array, Bundle
+from dnncc.runtime.memory import Buffer, content, pointers
 from dnncc.runtime.toolchain import as_bundle, compile_host, compile_host_program
-from numpy.typing import NDArray
 
-_GUARD = 64
 _RUN_SECONDS = 300
-
-
-class _Buffer:
-    """Memory between guards, at an address that is a multiple of `align` and of no higher power of two."""
-
-    def __init__(self, name: str, size: int, align: int) -> None:
-        self.name = name
-        self._memory = np.zeros(2 * _GUARD + size + 3 * align, np.uint8)
-        base: int = self._memory.ctypes.data
-        start = _GUARD + (align - (base + _GUARD)) % (2 * align)
-        self.address = base + start
-        self.content = self._memory[start : start + size]
-        self._before = self._memory[:start]
-        self._after = self._memory[start + size :]
-
-    def fill(self, garbage: np.random.Generator) -> None:
-        """Garbage everywhere, and the guards' remembered."""
-        self._memory[:] = np.frombuffer(garbage.bytes(self._memory.size), np.uint8)
-        self._guards = (self._before.copy(), self._after.copy())
-
-    def check_guards(self, who: str) -> None:
-        """
-        Raises:
-            MismatchError: a guard was written to.
-        """
-        before = np.flatnonzero(self._before != self._guards[0])
-        after = np.flatnonzero(self._after != self._guards[1])
-        if before.size:
-            distance = self._before.size - int(before[-1])
-            raise MismatchError(f"{who} writes {distance} bytes before {self.name}")
-        if after.size:
-            raise MismatchError(f"{who} writes {int(after[0]) + 1} bytes past the end of {self.name}")
 
 
 class HostModel:
@@ -74,15 +41,13 @@ class HostModel:
         self._opt = opt
         self._library: Any = ctypes.CDLL(str(compile_host(self.bundle, compiler, opt)))
         self._check_sizes()
-        self._pools = [_Buffer(f"arena {pool.name!r}", pool.bytes, pool.align) for pool in self.bundle.pools]
-        self._inputs = [
-            _Buffer(f"input {port.name!r}", port.bytes, port.align) for port in self.bundle.inputs
-        ]
+        self._pools = [Buffer(f"arena {pool.name!r}", pool.bytes, pool.align) for pool in self.bundle.pools]
+        self._inputs = [Buffer(f"input {port.name!r}", port.bytes, port.align) for port in self.bundle.inputs]
         self._outputs = [
-            _Buffer(f"output {port.name!r}", port.bytes, port.align) for port in self.bundle.outputs
+            Buffer(f"output {port.name!r}", port.bytes, port.align) for port in self.bundle.outputs
         ]
-        self._pool_pointers = _pointers(self._pools)
-        self._io_pointers = _pointers([*self._inputs, *self._outputs])
+        self._pool_pointers = pointers(self._pools)
+        self._io_pointers = pointers([*self._inputs, *self._outputs])
         self._runs = 0
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
@@ -102,15 +67,15 @@ class HostModel:
         self._runs += 1
         for buffer in (*self._pools, *self._inputs, *self._outputs):
             buffer.fill(garbage)
-        given = [_bytes(array) for array in self.bundle.check_inputs(inputs)]
-        for buffer, content in zip(self._inputs, given, strict=True):
-            buffer.content[:] = content
+        given = [content(array) for array in self.bundle.check_inputs(inputs)]
+        for buffer, data in zip(self._inputs, given, strict=True):
+            buffer.content[:] = data
         name = f"{self.bundle.name}_run"
         code = self._library.dnncc_glue_run(self._pool_pointers, self._io_pointers)
         for buffer in (*self._pools, *self._inputs, *self._outputs):
             buffer.check_guards(name)
-        for buffer, content in zip(self._inputs, given, strict=True):
-            if not np.array_equal(buffer.content, content):
+        for buffer, data in zip(self._inputs, given, strict=True):
+            if not np.array_equal(buffer.content, data):
                 raise MismatchError(f"{name} writes to {buffer.name}")
         if code:
             raise MismatchError(f"{name} returned the error code {code}")
@@ -193,11 +158,3 @@ def _split(bundle: Bundle, data: bytes) -> list[Array]:
         outputs.append(np.frombuffer(data[: port.bytes], port.numpy_dtype).reshape(port.shape))
         data = data[port.bytes :]
     return outputs
-
-
-def _bytes(array: Array) -> NDArray[np.uint8]:
-    return np.frombuffer(array.tobytes(), np.uint8)
-
-
-def _pointers(buffers: Sequence[_Buffer]) -> Any:
-    return (ctypes.c_void_p * max(len(buffers), 1))(*(buffer.address for buffer in buffers))

@@ -70,6 +70,10 @@ def open_runner(
             fails.
     """
     bundle = as_bundle(artifact)
+    if on == "host" and bundle.library is not None:
+        from dnncc.runtime.library import LibraryModel
+
+        return LibraryModel(bundle)
     if on == "host":
         from dnncc.runtime.host import HostModel
 

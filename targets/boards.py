@@ -1,4 +1,4 @@
-"""Boards: what a microcontroller has, read from the TOML files in targets/boards.
+"""Boards: what a microcontroller or another machine has, read from the TOML files in targets/boards.
 
 A board is data. To add one, add a file; `dnncc list boards` shows it. A path to a TOML file works wherever a
 board's name does.
@@ -18,6 +18,7 @@ from typing import Any
 
 from dnncc.errors import Culprit, UsageError
 from dnncc.runtime.cores import CORES, HOST, Costs
+from dnncc.runtime.cpus import CPUS, NATIVE, host_cpu
 from dnncc.runtime.suggest import did_you_mean
 
 DEFAULT_POOL = "ram"
@@ -52,11 +53,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class Board:
-    """A microcontroller, or the host.
+    """A microcontroller, a general-purpose processor, or the host.
 
     Attributes:
         name, aliases: what `--target` accepts.
-        core: such as "cortex-m4" (see dnncc.runtime.cores), or "host".
+        core: such as "cortex-m4" (see dnncc.runtime.cores), "x86-64-v3" (see dnncc.runtime.cpus), or "host".
         fpu: whether it has a single-precision FPU.
         clock_hz: the core's highest clock; None for the host.
         pools: RAM and flash; the first RAM is the default pool and named "ram".
@@ -73,6 +74,16 @@ class Board:
     pools: tuple[Pool, ...]
     costs: Costs
     digest: str
+
+    @property
+    def family(self) -> str:
+        """Who generates code for it, see ``dnncc.targets.target``: "c" or "cpu"."""
+        return "cpu" if self.core in CPUS else "c"
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it has an operating system around it, and memory without a stated end."""
+        return self.core == HOST or self.core in CPUS
 
     @property
     def ram_pools(self) -> tuple[Pool, ...]:
@@ -104,9 +115,11 @@ def load_board(name: str) -> Board:
     if name.endswith(".toml"):
         return read_board(Path(name))
     known = {key: board for board in boards() for key in (board.name, *board.aliases)}
+    if name == NATIVE:
+        return known[host_cpu().name]
     if name not in known:
         raise UsageError(
-            f"unknown board {name!r}{did_you_mean(name, known)}",
+            f"unknown board {name!r}{did_you_mean(name, [*known, NATIVE])}",
             help="`dnncc list boards` shows all; the path of a board's TOML file works too",
         )
     return known[name]
@@ -159,9 +172,9 @@ class _Reader:
     def board(self, document: Mapping[str, Any], digest: str) -> Board:
         self._known_keys("", document, _BOARD_KEYS)
         core = self._text("", document, "core")
-        if core not in CORES and core != HOST:
-            self._wrong("core", f"{core!r} is none of {', '.join((*CORES, HOST))}")
-        on_host = core == HOST
+        on_host = core == HOST or core in CPUS
+        if core not in CORES and not on_host:
+            self._wrong("core", f"{core!r} is none of {', '.join((*CORES, *CPUS, HOST))}")
         aliases = document.get("aliases", [])
         if not (isinstance(aliases, list) and all(isinstance(alias, str) for alias in aliases)):
             self._wrong("aliases", "must be a list of strings")

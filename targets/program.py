@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from dnncc.ir.types import Array
 from dnncc.ops.fused import Fused
 from dnncc.ops.transfer import Transfer
 from dnncc.passes.planning.place import DEFAULT_EFFORT
-from dnncc.plan import DEFAULT_POOLS, EXTERNAL, KernelNeeds, Plan, make_plan
+from dnncc.plan import ALIGNMENT, DEFAULT_POOLS, EXTERNAL, KernelNeeds, Plan, make_plan
 
 if TYPE_CHECKING:
     from dnncc.passes.planning.problem import Pool, Progress
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 _ATTEMPTS = 4
+Lower = Callable[[Node, bool], "GroupCode"]
+"""Schedules, lowers and prints one ``fused`` node; the flag asks for little scratch memory."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ def build_program(
     progress: Progress | None = None,
     pools: Sequence[Pool] = DEFAULT_POOLS,
     external: Pool | None = None,
+    lower: Lower | None = None,
+    alignment: int = ALIGNMENT,
 ) -> Program:
     """Lower every group of a fused graph, plan the memory, and name what is shared.
 
@@ -131,15 +135,16 @@ def build_program(
         progress: called with the planner's incumbent and bound.
         pools: where values may lie, the default pool first.
         external: where values may be copied to while nobody uses them, if they do not fit.
+        lower: of the target; by default portable C.
+        alignment: of everything in the arenas, in bytes.
 
     Raises:
         BudgetError: not even with copies to the external pool it fits the default one.
     """
-    code = {
-        n: lower_group(n, compact) for n in graph.nodes if not isinstance(n.op, Transfer) and not n.op.is_view
-    }
+    lower = lower or lower_group
+    code = {n: lower(n, compact) for n in graph.nodes if not isinstance(n.op, Transfer) and not n.op.is_view}
     needs = {n: code[n].needs if n in code else KernelNeeds(0, {}) for n in graph.nodes if not n.op.is_view}
-    plan = make_plan(graph, needs, effort, progress, pools, external or EXTERNAL)
+    plan = make_plan(graph, needs, effort, progress, pools, external or EXTERNAL, alignment)
     if external is not None and not plan.fits and not plan.copied_bytes:
         graph, code, plan = _spilled(graph, code, effort, progress, pools, external)
     functions: dict[str, CFunction] = {}

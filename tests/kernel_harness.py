@@ -80,6 +80,18 @@ def residual(
     return graph
 
 
+def with_bits(graph: Graph, bits: int) -> Graph:
+    """The same graph; the weights of its first node take all values of so many bits, the ends included."""
+    result = graph.clone()
+    node = result.nodes[0]
+    (_, w, _) = node.inputs
+    half = 1 << (bits - 1)
+    data = np.random.default_rng(bits).integers(-half, half, w.type.shape).astype(np.int8)
+    data.flat[0] = -half
+    node.inputs[1] = Const.of(w.name, data)
+    return result
+
+
 def _requantized(graph: Graph, sums: Value, out: DType, narrow: bool) -> Value:
     rng = np.random.default_rng(1)
     values = rng.integers(1 << 10, 1 << 15, sums.type.shape[-1]) << 8 if narrow else None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from dnncc.errors import UsageError
-from dnncc.runtime.cores import CORES, HOST
+from dnncc.runtime.cores import CORES
 from dnncc.targets.boards import boards, load_board, read_board
 
 GOOD = """
@@ -47,9 +47,9 @@ def test_a_shipped_board_is_complete(board) -> None:
     assert load_board(board.name) == board
     assert all(load_board(alias) == board for alias in board.aliases)
     assert board.ram.name == "ram"
-    assert board.core == HOST or CORES[board.core].fpu >= board.fpu
+    assert board.is_host or CORES[board.core].fpu >= board.fpu
     for pool in board.pools:
-        assert (pool.bytes is None) == (board.core == HOST)
+        assert (pool.bytes is None) == board.is_host
 
 
 def test_stm32_is_the_f407_of_the_manual() -> None:

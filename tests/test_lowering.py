@@ -9,7 +9,7 @@ import pytest
 from dnncc.ir import DType, Graph
 from dnncc.targets.lowering.group import narrowed
 from dnncc.targets.lowering.kernel import overlap_distance
-from kernel_harness import Kernel, conv, linear, residual
+from kernel_harness import Kernel, conv, linear, residual, with_bits
 
 SAME = (1, 1, 1, 1)
 CASES: dict[str, tuple[str, Graph]] = {
@@ -53,6 +53,16 @@ def test_kernel_gives_the_interpreters_bits(case: str, tmp_path: Path) -> None:
     strategy, graph = CASES[case]
     kernel = Kernel(graph, tmp_path)
     assert kernel.code.strategy.startswith(strategy)
+    kernel.check()
+
+
+@pytest.mark.parametrize("bits", [4, 2])
+@pytest.mark.parametrize("case", [c for c, (strategy, _) in CASES.items() if strategy != "generic"])
+def test_kernels_of_few_bits_give_the_interpreters_bits(case: str, bits: int, tmp_path: Path) -> None:
+    strategy, graph = CASES[case]
+    kernel = Kernel(with_bits(graph, bits), tmp_path)
+    assert kernel.code.strategy.startswith(strategy)
+    assert kernel.code.strategy.endswith(("-w4", f"-w{bits}"))
     kernel.check()
 
 

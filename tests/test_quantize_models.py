@@ -79,12 +79,27 @@ def test_keywords_with_the_default_recipe(keywords: tuple[Path, Samples, Samples
     assert len(errors) > 10 and all(e.sqnr > 20 and e.cosine > 0.99 for e in errors.values())
 
 
-def test_keywords_with_4_bit_weights(keywords: tuple[Path, Samples, Samples, Array]) -> None:
+@pytest.mark.parametrize(
+    ("weights", "activations", "accuracy", "agreement"),
+    [(4, 8, 0.90, 0.98), (3, 8, 0.875, 0.94), (4, 4, 0.805, 0.89)],
+)
+def test_keywords_with_low_bits(
+    weights: int,
+    activations: int,
+    accuracy: float,
+    agreement: float,
+    keywords: tuple[Path, Samples, Samples, Array],
+) -> None:
     path, calibration, samples, labels = keywords
-    q = quantize(simplified(path), calibration, QuantizeOptions(weights=4))
-    weights = [c for n in q.find("conv2d", "linear") for c in n.inputs[1:2] if isinstance(c, Const)]
-    assert len(weights) == 10 and all(c.data.min() >= -8 and c.data.max() <= 7 for c in weights)
-    assert (classes(q, samples) == labels).mean() >= 0.88
+    q = quantize(simplified(path), calibration, QuantizeOptions(weights=weights, activations=activations))
+    verify_integer(q)
+    assert proven(q)
+    constants = [c for n in q.find("conv2d", "linear") for c in n.inputs[1:2] if isinstance(c, Const)]
+    half = 1 << (weights - 1)
+    assert len(constants) == 10 and all(c.data.min() >= -half and c.data.max() < half for c in constants)
+    found = classes(q, samples)
+    assert (found == labels).mean() >= accuracy
+    assert (found == float_classes(path, samples)).mean() >= agreement
 
 
 def test_digits_stay_within_a_point_of_float(digits: Example) -> None:

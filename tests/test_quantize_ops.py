@@ -67,7 +67,8 @@ def test_weights_are_symmetric_per_channel() -> None:
     net = Net(IMAGE)
     net.quantized(net.conv(net.inputs[0], 6, name="y"))
     for bits in (8, 4, 2):
-        q = net.quantized(net.graph.outputs[0], options=QuantizeOptions(weights=bits, bias_correction=False))
+        options = QuantizeOptions(weights=bits, rounding="nearest", bias_correction=False)
+        q = net.quantized(net.graph.outputs[0], options=options)
         w = q.find("conv2d")[0].inputs[1]
         source = net.graph.find("conv2d")[0].inputs[1]
         assert isinstance(w, Const) and isinstance(source, Const) and w.type.quantization is not None

@@ -64,6 +64,21 @@ def _text(artifact: str, found: Benchmark) -> str:
             if n.instructions is not None
         ]
         lines += ["", table(head, rows)]
+    timed = [n for n in found.nodes if n.nanoseconds is not None]
+    if timed:
+        head = ["node", "op", "MACs", "µs", "MAC/ns"]
+        spent = [
+            (
+                shortened(n.name),
+                n.op,
+                n.macs,
+                n.nanoseconds / 1e3,
+                n.macs / max(n.nanoseconds, 1) if n.macs else None,
+            )
+            for n in timed
+            if n.nanoseconds is not None
+        ]
+        lines += ["", table(head, spent)]
     return "\n".join(lines)
 
 

@@ -56,17 +56,21 @@ class Grid:
 
 @dataclass(frozen=True)
 class Correctable:
-    """A sum whose bias may be corrected.
+    """A layer whose weights may be rounded otherwise, and whose bias may be corrected.
 
     Attributes:
-        node: the integer node; its third operand is the bias.
+        node: the integer node; its second and third operands are the weights and the bias.
         source: the float value that the sum stands for.
         scale: float64 [O]: what one step of the accumulator stands for.
+        weights: float64, shaped like the weights: the float network's, in steps of the integers'.
+        levels: integers of weights are in [-levels - 1, levels].
     """
 
     node: Node
     source: Value
     scale: Array
+    weights: Array
+    levels: int
 
 
 class QuantizeContext:
@@ -386,10 +390,12 @@ class QuantizeContext:
         weights = self.graph.const(w.name, found.weights, Quantization(tuple(found.scale.tolist()), 0))
         bias = self.graph.const(b.name, found.bias)
         y = self.emit(op, [source, weights, bias], node.name, found.scale * scale)
-        if given is None and self.options.bias_correction:
+        if given is None and (self.options.bias_correction or self.options.compensates):
             self._statistics.gather()  # while the graph is what it was
+            levels = (1 << (self.options.weights - 1)) - 1
+            steps = w.data / found.scale.reshape(-1, *[1] * (w.type.rank - 1))
             self.correctable.append(
-                Correctable(self.nodes[self.position(y)], node.output, found.scale * scale)
+                Correctable(self.nodes[self.position(y)], node.output, found.scale * scale, steps, levels)
             )
         return y
 

@@ -8,6 +8,7 @@ from dnncc.errors import UsageError
 from dnncc.passes.quantize.observers import OBSERVERS, Observer
 
 AUTO = "auto"
+ROUNDINGS = ("nearest", "compensated")
 IO_TYPES = ("int8", "float32")
 
 
@@ -18,9 +19,11 @@ class QuantizeOptions:
     Attributes:
         observer: how activation scales follow from calibration: "minmax", "percentile", "mse" or "entropy";
             "auto" is percentile for 8 bits and mse for fewer, where rounding costs more than clipping.
-        weights: bits of a weight, 2 to 8 (stored in an i8).
+        weights: bits of a weight, 2 to 8 (an i8 in the graph; kernels may pack them).
         activations: bits of an activation inside the network, 2 to 8; inputs and outputs always have 8.
         equalize: cross-layer equalization of the float weights first.
+        rounding: how weights become integers: "nearest", or "compensated", where each makes up for the error of those
+            before it on the calibration samples; "auto" is nearest for 8 bits and compensated for fewer.
         bias_correction: shift each bias by the mean error that quantization causes on the calibration
             samples.
         zero_point: allow an input a zero point where all that reads it can take it into a bias.
@@ -31,6 +34,7 @@ class QuantizeOptions:
     weights: int = 8
     activations: int = 8
     equalize: bool = False
+    rounding: str = AUTO
     bias_correction: bool = True
     zero_point: bool = True
     io: str = "int8"
@@ -42,6 +46,10 @@ class QuantizeOptions:
             )
         if self.io not in IO_TYPES:
             raise UsageError(f"unknown io '{self.io}'", help=f"choose one of {', '.join(IO_TYPES)}")
+        if self.rounding not in (AUTO, *ROUNDINGS):
+            raise UsageError(
+                f"unknown rounding '{self.rounding}'", help=f"choose one of {', '.join((AUTO, *ROUNDINGS))}"
+            )
         for name in ("weights", "activations"):
             if not 2 <= getattr(self, name) <= 8:
                 raise UsageError(f"{name} cannot have {getattr(self, name)} bits", help="choose 2 to 8")
@@ -51,3 +59,8 @@ class QuantizeOptions:
         """The observer's function."""
         automatic = "percentile" if self.activations == 8 else "mse"
         return OBSERVERS[automatic if self.observer == AUTO else self.observer]
+
+    @property
+    def compensates(self) -> bool:
+        """Whether weights are rounded such that later ones make up for the error of earlier ones."""
+        return self.rounding == "compensated" or (self.rounding == AUTO and self.weights < 8)

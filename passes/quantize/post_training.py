@@ -11,12 +11,14 @@ from dnncc.ir.graph import Graph
 from dnncc.passes.base import Pass
 from dnncc.passes.pipeline import Pipeline
 from dnncc.passes.quantize.accumulators import accumulator_intervals
-from dnncc.passes.quantize.bias_correction import correct_biases
 from dnncc.passes.quantize.border import integer_arguments
-from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Observations, Samples
+from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Observations, Samples, arguments
+from dnncc.passes.quantize.context import QuantizeContext
 from dnncc.passes.quantize.equalize import equalize
+from dnncc.passes.quantize.layers import improve_layers
 from dnncc.passes.quantize.lower import check_supported, lower
 from dnncc.passes.quantize.options import QuantizeOptions
+from dnncc.passes.quantize.side_by_side import SideBySide
 
 SYNTHETIC_SEED = 0
 
@@ -90,15 +92,34 @@ def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> tuple
     if options.equalize:
         equalize(graph)
     observations = Observations(graph, samples)
+    float_graph = graph.clone() if options.compensates else None
     context = lower(graph, observations, options)
     if context.correctable:
-        statistics = observations.gather()
-        inputs = [
-            integer_arguments(graph, samples, i) for i in range(min(statistics.count, CORRECTION_SAMPLES))
-        ]
-        correct_biases(graph, inputs, context.correctable, statistics.means)
+        _improve(graph, float_graph, samples, observations, context, options)
     unproven = [row for row in accumulator_intervals(graph) if not row.proven]
     if unproven:
         culprits = [Culprit(r.node, r.op, f"could reach [{r.low}, {r.high}]") for r in unproven]
         raise QuantizationError(f"'{graph.name}' has accumulators that could overflow 32 bits", culprits)
     return tuple(observations.asked)
+
+
+def _improve(
+    graph: Graph,
+    float_graph: Graph | None,
+    samples: Samples,
+    observations: Observations,
+    context: QuantizeContext,
+    options: QuantizeOptions,
+) -> None:
+    """Round the weights anew, beside ``float_graph`` if that is given, and correct the biases."""
+    statistics = observations.gather()
+    indices = range(min(statistics.count, CORRECTION_SAMPLES))
+    inputs = [integer_arguments(graph, samples, i) for i in indices]
+    reference, sums = None, {}
+    if float_graph is not None:
+        reference = SideBySide(float_graph, [arguments(float_graph, samples, i) for i in indices])
+        named = {v.name: v for v in float_graph.values()}
+        sums = {c.source: named[c.source.name] for c in context.correctable}
+    improve_layers(
+        graph, inputs, context.correctable, statistics.means, options.bias_correction, reference, sums
+    )

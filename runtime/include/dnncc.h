@@ -262,6 +262,163 @@ DNNCC_DOT(dnncc_dot_3x2, 3)
 #undef DNNCC_DOT
 #endif
 
+/* The same with weights of few bits. w: words of unsigned fields (weight + half of the range): input h + 2 * j of channel
+ * c is at bit bits * (c + 2 * h) + 16 * j; of 2 bits a word holds two times four inputs, the second 8 bits higher. */
+#if DNNCC_DSP
+#define DNNCC_LOAD "ldr r8, [r2], #4\n"
+#define DNNCC_STEP(c0, d0, c1, d1)                                                                                     \
+    "ldmia r1!, {r10, r11, r12, lr}\n"                                                                                 \
+    "and r0, r9, r8" c0 "\n"                                                                                           \
+    "smlad r4, r0, r10, r4\n"                                                                                          \
+    "smlad r6, r0, r11, r6\n"                                                                                          \
+    "and r0, r9, r8" c1 "\n"                                                                                           \
+    "smlad r4, r0, r12, r4\n"                                                                                          \
+    "smlad r6, r0, lr, r6\n"                                                                                           \
+    "and r0, r9, r8" d0 "\n"                                                                                           \
+    "smlad r5, r0, r10, r5\n"                                                                                          \
+    "smlad r7, r0, r11, r7\n"                                                                                          \
+    "and r0, r9, r8" d1 "\n"                                                                                           \
+    "smlad r5, r0, r12, r5\n"                                                                                          \
+    "smlad r7, r0, lr, r7\n"
+#define DNNCC_LOW(name, mask, even, odd)                                                                               \
+    DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNCC_UNUSED, const uint32_t *w DNNCC_UNUSED,   \
+                           int32_t words DNNCC_UNUSED) {                                                               \
+        __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                           \
+                         "ldmia r0, {r4, r5, r6, r7}\n"                                                                \
+                         "mov r9, #" mask "\n"                                                                         \
+                         "subs r3, r3, #4\n"                                                                           \
+                         "blt 2f\n"                                                                                    \
+                         "1:\n" even odd even odd "subs r3, r3, #4\n"                                                  \
+                         "bge 1b\n"                                                                                    \
+                         "2:\n"                                                                                        \
+                         "adds r3, r3, #4\n"                                                                           \
+                         "beq 4f\n"                                                                                    \
+                         "3:\n" even "subs r3, r3, #1\n"                                                               \
+                         "beq 4f\n" odd "subs r3, r3, #1\n"                                                            \
+                         "bne 3b\n"                                                                                    \
+                         "4:\n"                                                                                        \
+                         "pop {r0}\n"                                                                                  \
+                         "stmia r0!, {r4, r5, r6, r7}\n"                                                               \
+                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::                                             \
+                             : "memory");                                                                              \
+    }
+#define DNNCC_W4 DNNCC_LOAD DNNCC_STEP("", ", lsr #4", ", lsr #8", ", lsr #12")
+DNNCC_LOW(dnncc_dot_2x2_w4, "0x000F000F", DNNCC_W4, DNNCC_W4)
+DNNCC_LOW(dnncc_dot_2x2_w2, "0x00030003", DNNCC_LOAD DNNCC_STEP("", ", lsr #2", ", lsr #4", ", lsr #6"),
+          DNNCC_STEP(", lsr #8", ", lsr #10", ", lsr #12", ", lsr #14"))
+#undef DNNCC_W4
+#undef DNNCC_LOW
+#undef DNNCC_STEP
+#undef DNNCC_LOAD
+
+#define DNNCC_LOAD "ldr r3, [r2], #4\n"
+#define DNNCC_HALF(c, d)                                                                                               \
+    "ldmia r1!, {r10, r11, r12}\n"                                                                                     \
+    "and r0, lr, r3" c "\n"                                                                                            \
+    "smlad r4, r0, r10, r4\n"                                                                                          \
+    "smlad r6, r0, r11, r6\n"                                                                                          \
+    "smlad r8, r0, r12, r8\n"                                                                                          \
+    "and r0, lr, r3" d "\n"                                                                                            \
+    "smlad r5, r0, r10, r5\n"                                                                                          \
+    "smlad r7, r0, r11, r7\n"                                                                                          \
+    "smlad r9, r0, r12, r9\n"
+/* The sums take six registers, so the count lives on the stack. */
+#define DNNCC_COUNT(n) "ldr r0, [sp, #4]\nsubs r0, r0, #" n "\nstr r0, [sp, #4]\n"
+#define DNNCC_LOW(name, mask, even, odd)                                                                               \
+    DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNCC_UNUSED, const uint32_t *w DNNCC_UNUSED,   \
+                           int32_t words DNNCC_UNUSED) {                                                               \
+        __asm__ volatile("push {r0, r3, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                       \
+                         "ldmia r0, {r4, r5, r6, r7, r8, r9}\n"                                                        \
+                         "mov lr, #" mask "\n" DNNCC_COUNT("4") "blt 2f\n"                                             \
+                         "1:\n" even odd even odd DNNCC_COUNT("4") "bge 1b\n"                                          \
+                         "2:\n"                                                                                        \
+                         "adds r0, r0, #4\n"                                                                           \
+                         "str r0, [sp, #4]\n"                                                                          \
+                         "beq 4f\n"                                                                                    \
+                         "3:\n" even DNNCC_COUNT("1") "beq 4f\n" odd DNNCC_COUNT("1") "bne 3b\n"                       \
+                         "4:\n"                                                                                        \
+                         "pop {r0, r3}\n"                                                                              \
+                         "stmia r0!, {r4, r5, r6, r7, r8, r9}\n"                                                       \
+                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::                                             \
+                             : "memory");                                                                              \
+    }
+#define DNNCC_W4 DNNCC_LOAD DNNCC_HALF("", ", lsr #4") DNNCC_HALF(", lsr #8", ", lsr #12")
+DNNCC_LOW(dnncc_dot_3x2_w4, "0x000F000F", DNNCC_W4, DNNCC_W4)
+DNNCC_LOW(dnncc_dot_3x2_w2, "0x00030003", DNNCC_LOAD DNNCC_HALF("", ", lsr #2") DNNCC_HALF(", lsr #4", ", lsr #6"),
+          DNNCC_HALF(", lsr #8", ", lsr #10") DNNCC_HALF(", lsr #12", ", lsr #14"))
+#undef DNNCC_W4
+#undef DNNCC_LOW
+#undef DNNCC_COUNT
+#undef DNNCC_HALF
+#undef DNNCC_LOAD
+#else
+#define DNNCC_LOW(name, pixels, bits)                                                                                  \
+    DNNCC_KERNEL void name(int32_t *acc, const int16_t *x, const uint32_t *w, int32_t words) {                         \
+        int32_t g, p, k;                                                                                               \
+        for (g = 0; g < words; ++g, x += 4 * (pixels)) {                                                               \
+            const uint32_t v = (bits) == 4 ? w[g] : w[g >> 1] >> (8 * (g & 1));                                        \
+            for (k = 0; k < 4; ++k) {                                                                                  \
+                const uint32_t field = v >> (2 * (bits) * (k % 2) + 16 * (k / 2));                                     \
+                const int32_t c = (int32_t)(field & ((1u << (bits)) - 1u));                                            \
+                const int32_t d = (int32_t)((field >> (bits)) & ((1u << (bits)) - 1u));                                \
+                for (p = 0; p < (pixels); ++p) {                                                                       \
+                    const int32_t value = x[(k % 2) * 2 * (pixels) + 2 * p + k / 2];                                   \
+                    acc[2 * p] += value * c;                                                                           \
+                    acc[2 * p + 1] += value * d;                                                                       \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+DNNCC_LOW(dnncc_dot_2x2_w4, 2, 4)
+DNNCC_LOW(dnncc_dot_2x2_w2, 2, 2)
+DNNCC_LOW(dnncc_dot_3x2_w4, 3, 4)
+DNNCC_LOW(dnncc_dot_3x2_w2, 3, 2)
+#undef DNNCC_LOW
+#endif
+
+/* The sum of a tile's inputs: acc[p] += scale * sum over k of x[p][k], k < 4 * words. x: as above; scale: 16 bits. */
+#if DNNCC_DSP
+#define DNNCC_TOTALS(name, sums, step)                                                                    \
+    DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const int16_t *x DNNCC_UNUSED, int32_t words DNNCC_UNUSED,       \
+                           int32_t scale DNNCC_UNUSED) {                                                               \
+        __asm__ volatile("push {r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                               \
+                         "orr r3, r3, r3, lsl #16\n"                                                                   \
+                         "ldmia r0, " sums "\n"                                                                        \
+                         "1:\n" step "subs r2, r2, #1\n"                                                               \
+                         "bne 1b\n"                                                                                    \
+                         "stmia r0, " sums "\n"                                                                        \
+                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::                                             \
+                             : "memory");                                                                              \
+    }
+DNNCC_TOTALS(dnncc_totals_2, "{r4, r5}",
+             "ldmia r1!, {r7, r8, r9, r10}\n"
+             "smlad r4, r7, r3, r4\n"
+             "smlad r5, r8, r3, r5\n"
+             "smlad r4, r9, r3, r4\n"
+             "smlad r5, r10, r3, r5\n")
+DNNCC_TOTALS(dnncc_totals_3, "{r4, r5, r6}",
+             "ldmia r1!, {r7, r8, r9, r10, r11, r12}\n"
+             "smlad r4, r7, r3, r4\n"
+             "smlad r5, r8, r3, r5\n"
+             "smlad r6, r9, r3, r6\n"
+             "smlad r4, r10, r3, r4\n"
+             "smlad r5, r11, r3, r5\n"
+             "smlad r6, r12, r3, r6\n")
+#else
+#define DNNCC_TOTALS(name, pixels)                                                                                     \
+    DNNCC_KERNEL void name(int32_t *acc, const int16_t *x, int32_t words, int32_t scale) {                             \
+        int32_t p;                                                                                                     \
+        for (words *= 2; words > 0; --words, x += 2 * (pixels)) {                                                      \
+            for (p = 0; p < (pixels); ++p) {                                                                           \
+                acc[p] += scale * (x[2 * p] + x[2 * p + 1]);                                                           \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+DNNCC_TOTALS(dnncc_totals_2, 2)
+DNNCC_TOTALS(dnncc_totals_3, 3)
+#endif
+#undef DNNCC_TOTALS
+
 /* One vector times four rows: acc[r] += sum over k of x[k] * w[r][k], k < 4 * words. w: bytes [words][row][4], aligned. */
 #if DNNCC_DSP
 #define DNNCC_ROW(sum, row)                                                                                            \
@@ -315,6 +472,73 @@ DNNCC_DOT_1X4(dnncc_dot_1x4_i8, int8_t, "sxtb16")
 #undef DNNCC_ROW
 #undef DNNCC_STEP
 
+/* The same with weights of few bits. w: words of unsigned fields as above, two side by side for four rows. */
+#if DNNCC_DSP
+#define DNNCC_LOAD "ldmia r2!, {r10, r11}\n"
+#define DNNCC_ROWS(a, b, word, c, d, c1, d1)                                                                           \
+    "and r0, r12, " word c "\n"                                                                                        \
+    "smlad " a ", r0, r9, " a "\n"                                                                                     \
+    "and r0, r12, " word c1 "\n"                                                                                       \
+    "smlad " a ", r0, r8, " a "\n"                                                                                     \
+    "and r0, r12, " word d "\n"                                                                                        \
+    "smlad " b ", r0, r9, " b "\n"                                                                                     \
+    "and r0, r12, " word d1 "\n"                                                                                       \
+    "smlad " b ", r0, r8, " b "\n"
+#define DNNCC_STEP(widen, c, d, c1, d1)                                                                                \
+    "ldr r8, [r1], #4\n" widen " r9, r8\n" widen " r8, r8, ror #8\n" DNNCC_ROWS("r4", "r5", "r10", c, d, c1, d1)       \
+        DNNCC_ROWS("r6", "r7", "r11", c, d, c1, d1)
+#define DNNCC_LOW(name, type, mask, even, odd)                                                                         \
+    DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const type *x DNNCC_UNUSED, const uint32_t *w DNNCC_UNUSED,      \
+                           int32_t words DNNCC_UNUSED) {                                                               \
+        __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                           \
+                         "ldmia r0, {r4, r5, r6, r7}\n"                                                                \
+                         "mov r12, #" mask "\n"                                                                        \
+                         "subs r3, r3, #2\n"                                                                           \
+                         "blt 2f\n"                                                                                    \
+                         "1:\n" even odd "subs r3, r3, #2\n"                                                           \
+                         "bge 1b\n"                                                                                    \
+                         "2:\n"                                                                                        \
+                         "adds r3, r3, #2\n"                                                                           \
+                         "beq 4f\n" even "4:\n"                                                                        \
+                         "pop {r0}\n"                                                                                  \
+                         "stmia r0!, {r4, r5, r6, r7}\n"                                                               \
+                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::                                             \
+                             : "memory");                                                                              \
+    }
+#define DNNCC_LOW_1X4(suffix, type, widen)                                                                             \
+    DNNCC_LOW(dnncc_dot_1x4_##suffix##_w4, type, "0x000F000F",                                                         \
+              DNNCC_LOAD DNNCC_STEP(widen, "", ", lsr #4", ", lsr #8", ", lsr #12"),                                   \
+              DNNCC_LOAD DNNCC_STEP(widen, "", ", lsr #4", ", lsr #8", ", lsr #12"))                                   \
+    DNNCC_LOW(dnncc_dot_1x4_##suffix##_w2, type, "0x00030003",                                                         \
+              DNNCC_LOAD DNNCC_STEP(widen, "", ", lsr #2", ", lsr #4", ", lsr #6"),                                    \
+              DNNCC_STEP(widen, ", lsr #8", ", lsr #10", ", lsr #12", ", lsr #14"))
+#else
+#define DNNCC_LOW(name, type, bits)                                                                                    \
+    DNNCC_KERNEL void name(int32_t *acc, const type *x, const uint32_t *w, int32_t words) {                            \
+        int32_t g, r, i;                                                                                               \
+        for (g = 0; g < words; ++g, x += 4) {                                                                          \
+            for (r = 0; r < 4; ++r) {                                                                                  \
+                const uint32_t word = w[2 * ((bits) == 4 ? g : g >> 1) + r / 2];                                       \
+                const uint32_t fields = word >> ((bits) * (r % 2) + ((bits) == 4 ? 0 : 8 * (g & 1)));                  \
+                for (i = 0; i < 4; ++i) {                                                                              \
+                    const uint32_t field = fields >> (2 * (bits) * (i % 2) + 16 * (i / 2));                            \
+                    acc[r] += x[i] * (int32_t)(field & ((1u << (bits)) - 1u));                                         \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+#define DNNCC_LOW_1X4(suffix, type, widen)                                                                             \
+    DNNCC_LOW(dnncc_dot_1x4_##suffix##_w4, type, 4)                                                                    \
+    DNNCC_LOW(dnncc_dot_1x4_##suffix##_w2, type, 2)
+#endif
+DNNCC_LOW_1X4(u8, uint8_t, "uxtb16")
+DNNCC_LOW_1X4(i8, int8_t, "sxtb16")
+#undef DNNCC_LOW_1X4
+#undef DNNCC_LOW
+#undef DNNCC_STEP
+#undef DNNCC_ROWS
+#undef DNNCC_LOAD
+
 /* -- depthwise ----------------------------------------------------------------------------------------------------- */
 
 /* Four channels of one output pixel, 3x3: acc[c] += sum over the taps of x[tap][c] * w[tap][c].
@@ -360,6 +584,54 @@ DNNCC_DW_3X3(dnncc_dw_3x3_u8, uint8_t, "uxtb16")
 DNNCC_DW_3X3(dnncc_dw_3x3_i8, int8_t, "sxtb16")
 #undef DNNCC_DW_3X3
 #undef DNNCC_TAPS
+
+/* The same with weights of 4 bits. w: a word for two taps, channel c of the first in bits 8 * c + 4 to 8 * c + 7, of the
+ * second in bits 8 * c to 8 * c + 3: under a mask they are bytes, 16 times the weights. The sums are so, too, meanwhile. */
+#if DNNCC_DSP
+#define DNNCC_FIRST "ldr r9, [r2], #4\nand r10, r11, r9\n"
+#define DNNCC_SECOND "and r10, r11, r9, lsl #4\n"
+#define DNNCC_DW_3X3(name, type, widen)                                                                                \
+    DNNCC_KERNEL void name(int32_t *acc DNNCC_UNUSED, const type *x DNNCC_UNUSED, const uint32_t *w DNNCC_UNUSED,      \
+                           int32_t row DNNCC_UNUSED, int32_t col DNNCC_UNUSED) {                                       \
+        __asm__ volatile("push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"                                           \
+                         "ldr r8, [sp, #40]\n"                                                                         \
+                         "mov r11, #0xF0F0F0F0\n"                                                                      \
+                         "ldmia r0, {r4, r5, r6, r7}\n"                                                                \
+                         "lsls r4, r4, #4\nlsls r5, r5, #4\nlsls r6, r6, #4\nlsls r7, r7, #4\n"                        \
+                         DNNCC_FIRST DNNCC_TAP("r10", "[r1]", widen)                                                   \
+                         DNNCC_SECOND DNNCC_TAP("r10", "[r1, r8]", widen)                                              \
+                         DNNCC_FIRST DNNCC_TAP("r10", "[r1, r8, lsl #1]", widen) "add r1, r1, r3\n"                    \
+                         DNNCC_SECOND DNNCC_TAP("r10", "[r1]", widen)                                                  \
+                         DNNCC_FIRST DNNCC_TAP("r10", "[r1, r8]", widen)                                               \
+                         DNNCC_SECOND DNNCC_TAP("r10", "[r1, r8, lsl #1]", widen) "add r1, r1, r3\n"                   \
+                         DNNCC_FIRST DNNCC_TAP("r10", "[r1]", widen)                                                   \
+                         DNNCC_SECOND DNNCC_TAP("r10", "[r1, r8]", widen)                                              \
+                         DNNCC_FIRST DNNCC_TAP("r10", "[r1, r8, lsl #1]", widen)                                       \
+                         "asrs r4, r4, #4\nasrs r5, r5, #4\nasrs r6, r6, #4\nasrs r7, r7, #4\n"                        \
+                         "pop {r0}\n"                                                                                  \
+                         "stmia r0!, {r4, r5, r6, r7}\n"                                                               \
+                         "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n" ::                                             \
+                             : "memory");                                                                              \
+    }
+#else
+#define DNNCC_DW_3X3(name, type, widen)                                                                                \
+    DNNCC_KERNEL void name(int32_t *acc, const type *x, const uint32_t *w, int32_t row, int32_t col) {                 \
+        int32_t i, j, c, tap = 0;                                                                                      \
+        for (i = 0; i < 3; ++i, x += row) {                                                                            \
+            for (j = 0; j < 3; ++j, ++tap) {                                                                           \
+                for (c = 0; c < 4; ++c) {                                                                              \
+                    const uint32_t field = (w[tap >> 1] >> (8 * c + 4 * (1 - (tap & 1)))) & 15u;                       \
+                    acc[c] += x[j * col + c] * ((int32_t)(field ^ 8u) - 8);                                            \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+#endif
+DNNCC_DW_3X3(dnncc_dw_3x3_u8_w4, uint8_t, "uxtb16")
+DNNCC_DW_3X3(dnncc_dw_3x3_i8_w4, int8_t, "sxtb16")
+#undef DNNCC_DW_3X3
+#undef DNNCC_SECOND
+#undef DNNCC_FIRST
 #undef DNNCC_TAP
 
 #endif /* DNNCC_H */

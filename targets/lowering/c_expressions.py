@@ -56,7 +56,7 @@ class Expressions:
         self.analyzer = analyzer
         self.calls: set[str] = set()
         self._names: dict[Any, str] = {}
-        self._taken: set[str] = {"scratch"}
+        self._taken: set[str] = {"scratch", "first", "last"}
         self._kept: set[str] = set()
         self._scalars: set[str] = set()
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from dnncc.errors import InternalError
 from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
 from dnncc.targets.lowering.guards import skip_padding
 from tvm.ir import Range
 from tvm.sym import Analyzer, detect_linear_equation
 
-_ALIGN = 4
 _CALL = re.compile(r"\s*(mem|dnncc_)\w+\(")
 _LONG = 8  # iterations from which a call pays
 _BYTES = {
@@ -38,6 +38,10 @@ OVERLAPPING = "dnncc.overlapping"
 """Attribute of a PrimFunc: the indices of the inputs that an output may overlap; without it any may."""
 
 
+PARALLEL = "dnncc.parallel"
+"""Annotation of a loop whose iterations threads may share: the last statement of its function."""
+
+
 @dataclass(frozen=True)
 class CFunction:
     """A kernel in C.
@@ -47,50 +51,65 @@ class CFunction:
         body: the statements, without the braces.
         scratch_bytes: how much scratch memory the caller passes, aligned to 4 bytes.
         calls: functions of ``dnncc.h`` that it calls.
+        parallel: iterations of the loop that threads may share; then the last parameters are the first iteration and
+            one past the last one. 0: there is no such loop.
     """
 
     parameters: tuple[str, ...]
     body: str
     scratch_bytes: int
     calls: frozenset[str]
+    parallel: int = 0
 
     def render(self, name: str) -> str:
         """The definition under a name; not inlined, so that frames do not add up in one caller's stack."""
         return f"DNNCC_NOINLINE static void {name}({', '.join(self.parameters)}) {{\n{self.body}}}\n"
 
 
-def emit_c(function: Any, inputs: int, constants: int) -> CFunction:
-    """Print a lowered PrimFunc whose parameters are ``inputs`` activations, ``constants``, then outputs."""
+def emit_c(function: Any, inputs: int, constants: int, exclusive: bool = False) -> CFunction:
+    """Print a lowered PrimFunc whose parameters are ``inputs`` activations, ``constants``, then outputs.
+
+    Args:
+        exclusive: no output lies over an input, and the C compiler may know.
+    """
     overlapping = function.attrs.get(OVERLAPPING)
-    printer = _Printer(range(inputs) if overlapping is None else [int(i) for i in overlapping])
+    overlapping = [] if exclusive else overlapping
+    printer = _Printer(range(inputs) if overlapping is None else [int(i) for i in overlapping], exclusive)
     parameters = [printer.parameter(var, i, inputs, constants) for i, var in enumerate(function.params)]
     printer.statement(skip_padding(function.body), 1)
     if printer.scratch:
         parameters.append("uint8_t *restrict scratch")
+    if printer.parallel:
+        parameters += ["int32_t first", "int32_t last"]
     body = "".join(printer.declarations) + "".join(printer.lines)
     words = set(re.findall(r"\w+", body))
     # An operand may not matter: a product with zero, a window that reads none of it.
     declarations = (p if re.split(r"\W+", p)[-1] in words else f"{p} DNNCC_UNUSED" for p in parameters)
-    return CFunction(tuple(declarations), body, printer.scratch, frozenset(printer.expressions.calls))
+    return CFunction(
+        tuple(declarations), body, printer.scratch, frozenset(printer.expressions.calls), printer.parallel
+    )
 
 
 class _Printer:
-    def __init__(self, overlapping: Iterable[int]) -> None:
+    def __init__(self, overlapping: Iterable[int], exclusive: bool = False) -> None:
         self.analyzer = Analyzer()
         self._overlapping = {f"x{i}" for i in overlapping}
         self.expressions = Expressions(self.analyzer)
         self.declarations: list[str] = []
         self.lines: list[str] = []
         self.scratch = 0
+        self.parallel = 0
+        self._align = 64 if exclusive else 4
+        self._restrict = "restrict " if exclusive else ""
         self._local: set[str] = set()
 
     def parameter(self, var: Any, index: int, inputs: int, constants: int) -> str:
         element = C_TYPES[str(var.ty.dtype)]
         if index < inputs:
-            return f"const {element} *{self.expressions.name(var, f'x{index}')}"
+            return f"const {element} *{self._restrict}{self.expressions.name(var, f'x{index}')}"
         if index < inputs + constants:
             return f"const {element} *restrict {self.expressions.name(var, f'w{index - inputs}')}"
-        return f"{element} *{self.expressions.name(var, f'y{index - inputs - constants}')}"
+        return f"{element} *{self._restrict}{self.expressions.name(var, f'y{index - inputs - constants}')}"
 
     def _line(self, depth: int, text: str) -> None:
         self.lines.append("    " * depth + text + "\n")
@@ -120,7 +139,7 @@ class _Printer:
             return
         cast = "scratch" if element == "uint8_t" and not self.scratch else f"scratch + {self.scratch}"
         self.declarations.append(f"    {element} *const {name} = ({element} *)(void *)({cast});\n")
-        self.scratch += -(-elements * _BYTES[dtype] // _ALIGN) * _ALIGN
+        self.scratch += -(-elements * _BYTES[dtype] // self._align) * self._align
 
     def _DeclBuffer(self, s: Any, depth: int) -> None:
         data = s.data.args[0] if type(s.data).__name__ == "Call" else s.data  # buffer_data(parameter)
@@ -134,6 +153,10 @@ class _Printer:
             name = self.expressions.name(s.loop_var, "i")
             first = self.expressions.print(s.min)
             limit = self.expressions.print(self.analyzer.simplify(s.min + s.extent))
+            if PARALLEL in s.annotations:
+                if self.parallel or first != "0":
+                    raise InternalError("two loops of a kernel cannot be shared by threads")
+                self.parallel, first, limit = int(s.extent), "first", "last"
             mark = len(self.lines)
             self._line(depth, f"for (int32_t {name} = {first}; {name} < {limit}; ++{name}) {{")
             self.statement(s.body, depth + 1)

@@ -93,10 +93,14 @@ def fuse_bias(sch: Any) -> None:
     sch.fuse_reduction_epilogue(sch.get_sblock("sums"), sch.get_sblock("biased"))
 
 
-def tensorize_biased(sch: Any, sums: Any, loops: int, intrinsic: str) -> None:
-    """Replace the innermost ``loops`` loops of the sums by an intrinsic; the bias is stored before them."""
+def tensorize_biased(sch: Any, sums: Any, loops: int, intrinsic: str, hidden: int = 1) -> None:
+    """Replace the innermost ``loops`` loops of the sums by an intrinsic; the bias is stored before them.
+
+    Args:
+        hidden: how many buffers the sums start from.
+    """
     nest = sch.get_loops(sums)[-loops:]
     sch.decompose_reduction(sums, nest[0])
     # fuse_reduction_epilogue leaves the bias among the reads of the update, which does not read it.
-    sch.unsafe_hide_buffer_access(sums, "read", [1])
+    sch.unsafe_hide_buffer_access(sums, "read", list(range(1, 1 + hidden)))
     sch.tensorize(nest[0], intrinsic)

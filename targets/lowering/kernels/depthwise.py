@@ -13,7 +13,7 @@ from dnncc.ir.graph import Graph, Node
 from dnncc.ir.types import Array
 from dnncc.ops.conv2d import Conv2d
 from dnncc.targets.lowering.group import Expressions, split_at
-from dnncc.targets.lowering.intrinsics import depthwise_3x3
+from dnncc.targets.lowering.intrinsics import depthwise_3x3, low_depthwise_3x3
 from dnncc.targets.lowering.kernel import Kernel, overlap_distance
 from dnncc.targets.lowering.kernels.common import (
     constant_operands,
@@ -24,6 +24,7 @@ from dnncc.targets.lowering.kernels.common import (
     tensorize_biased,
     zero,
 )
+from dnncc.targets.lowering.kernels.low_bits import pack_taps, stored_bits, tap
 from tvm import te
 
 
@@ -46,7 +47,8 @@ def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
         return None
     weights, bias = operands
     expressions = Expressions(body)
-    packed = expressions.operands.constant("w", _pack(weights))
+    narrow = stored_bits(weights) < 8
+    packed = expressions.operands.constant("w", _pack(weights, narrow))
     b = expressions.operands.constant("bias", bias)
     top, left, bottom, _ = op.pads
     width = (ow - 1) * op.strides[1] + 3  # the columns that are read; padding on the right may go unused
@@ -64,12 +66,14 @@ def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     kh, kw = te.reduce_axis((0, 3), "kh"), te.reduce_axis((0, 3), "kw")
     sh, sw = op.strides
 
+    def weight(q: Any, k: Any) -> Any:
+        if narrow:
+            return tap(lambda word: packed[q, word], kh * 3 + kw, k)
+        return packed[q, kh, kw, k].astype("int32")
+
     def tap_sum(m: Any, y: Any, p: Any, q: Any, k: Any) -> Any:
-        return te.sum(
-            rows[m, y * sh + kh, p * sw + kw, q * 4 + k].astype("int32")
-            * packed[q, kh, kw, k].astype("int32"),
-            axis=[kh, kw],
-        )
+        x = rows[m, y * sh + kh, p * sw + kw, q * 4 + k].astype("int32")
+        return te.sum(x * weight(q, k), axis=[kh, kw])
 
     sums = te.compute((n, oh, ow, c // 4, 4), tap_sum, name="sums")
     biased = te.compute(sums.shape, lambda m, y, p, q, k: sums[m, y, p, q, k] + b[q * 4 + k], name="biased")
@@ -78,18 +82,21 @@ def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     )
     expressions.evaluate(after)
     out = expressions[body.outputs[0]]
-    schedule = _schedule(expressions.prim_func([out]), width * c, c, str(x.dtype))
+    schedule = _schedule(expressions.prim_func([out]), width * c, c, str(x.dtype), narrow)
     constants = tuple(data for _, data in expressions.operands.constants)
-    return Kernel("depthwise-3x3", schedule, constants, _overlaps(body, anchor, op))
+    return Kernel(
+        "depthwise-3x3" + ("-w4" if narrow else ""), schedule, constants, _overlaps(body, anchor, op)
+    )
 
 
-def _pack(weights: Array) -> Array:
-    """[C,3,3,1] -> [C/4, 3, 3, 4]: the bytes of four channels side by side, tap by tap."""
+def _pack(weights: Array, narrow: bool) -> Array:
+    """[C,3,3,1] -> [C/4, 3, 3, 4]: the bytes of four channels side by side, tap by tap; or 4 bits each."""
     c = weights.shape[0]
-    return weights.reshape(c // 4, 4, 3, 3).transpose(0, 2, 3, 1)
+    bytes = weights.reshape(c // 4, 4, 3, 3).transpose(0, 2, 3, 1)
+    return pack_taps(bytes.reshape(c // 4, 9, 4)) if narrow else bytes
 
 
-def _schedule(function: Any, row: int, column: int, dtype: str) -> Any:
+def _schedule(function: Any, row: int, column: int, dtype: str, narrow: bool) -> Any:
     sch, output = start_schedule(function, ("rows", "sums", "biased"))
     _, y, _, k = sch.get_loops(output)
     outer, inner = sch.split(k, [None, 4])
@@ -100,7 +107,8 @@ def _schedule(function: Any, row: int, column: int, dtype: str) -> Any:
     sch.annotate(sch.fuse(*sch.get_loops(rows)[-2:]), "pragma_loop_partition_hint", 1)
     sch.unroll(inner)
     sch.set_scope(sums, 0, "local")
-    tensorize_biased(sch, sums, 3, depthwise_3x3(row, column, dtype))
+    taps = low_depthwise_3x3 if narrow else depthwise_3x3
+    tensorize_biased(sch, sums, 3, taps(row, column, dtype))
     return sch.mod["main"]
 
 

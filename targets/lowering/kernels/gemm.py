@@ -16,7 +16,7 @@ from dnncc.ir.types import Array
 from dnncc.ops.conv2d import Conv2d
 from dnncc.ops.linear import Linear
 from dnncc.targets.lowering.group import Expressions, split_at
-from dnncc.targets.lowering.intrinsics import dot, widen
+from dnncc.targets.lowering.intrinsics import dot, low_dot, totals, widen
 from dnncc.targets.lowering.kernel import Kernel, overlap_distance
 from dnncc.targets.lowering.kernels.common import (
     constant_operands,
@@ -30,6 +30,7 @@ from dnncc.targets.lowering.kernels.common import (
     tensorize_biased,
     zero,
 )
+from dnncc.targets.lowering.kernels.low_bits import excess_of, field, pack, stored_bits
 from tvm import te
 
 _MIN_PIXELS = 2
@@ -53,6 +54,7 @@ class _Shape:
     dilations: tuple[int, int]
     pads: tuple[int, int, int, int]
     tile: int
+    bits: int
 
     @property
     def runs(self) -> int:
@@ -98,7 +100,11 @@ def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     flat = not before and _is_pointwise(anchor) and per_channel_constants(after)
     if isinstance(anchor.op, Linear) and not flat:
         return None
-    shape = _flat_shape(anchor, compact) if flat else _shape(anchor, compact)
+    shape = (
+        _flat_shape(anchor, compact, stored_bits(operands[0]))
+        if flat
+        else _shape(anchor, compact, stored_bits(operands[0]))
+    )
     if shape.n * shape.oh * shape.ow < _MIN_PIXELS:
         return None
     weights, bias = operands
@@ -130,7 +136,7 @@ def build(body: Graph, anchor: Node, compact: bool) -> Kernel | None:
     function = expressions.prim_func([expressions[body.outputs[0]]])
     schedule = _schedule(function, shape, str(x.dtype), planar=bool(before))
     return Kernel(
-        f"gemm-{shape.tile}x2",
+        f"gemm-{shape.tile}x2" + (f"-w{shape.bits}" if shape.bits < 8 else ""),
         schedule,
         tuple(data for _, data in expressions.operands.constants),
         _overlaps(body, anchor, shape, bool(before)),
@@ -146,13 +152,15 @@ def _is_pointwise(anchor: Node) -> bool:
     return kernel == (1, 1) and op.strides == (1, 1) and not any(op.pads)
 
 
-def _flat_shape(anchor: Node, compact: bool) -> _Shape:
+def _flat_shape(anchor: Node, compact: bool, bits: int) -> _Shape:
     pixels = anchor.output.type.size // anchor.output.type.shape[-1]
     c, o = anchor.inputs[0].type.shape[-1], anchor.output.type.shape[-1]
-    return _Shape(1, 1, pixels, c, 1, pixels, o, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0), _tile(pixels, compact))
+    return _Shape(
+        1, 1, pixels, c, 1, pixels, o, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0), _tile(pixels, compact), bits
+    )
 
 
-def _shape(anchor: Node, compact: bool) -> _Shape:
+def _shape(anchor: Node, compact: bool, bits: int) -> _Shape:
     assert isinstance(anchor.op, Conv2d)
     n, h, w, c = anchor.inputs[0].type.shape
     _, oh, ow, o = anchor.output.type.shape
@@ -171,6 +179,7 @@ def _shape(anchor: Node, compact: bool) -> _Shape:
         anchor.op.dilations,
         anchor.op.pads,
         _tile(ow, compact),
+        bits,
     )
 
 
@@ -185,10 +194,11 @@ def _needs_rows(shape: _Shape, prologue: bool) -> bool:
 
 
 def _pack(weights: Array, shape: _Shape) -> Array:
-    """[O,KH,KW,C] -> [O/2, runs * words, 2, 4]: the bytes of two channels alternate word by word."""
+    """[O,KH,KW,C] -> [O/2, runs * words, 2, 4]: the bytes of two channels alternate word by word; or fewer bits."""
     runs = weights.reshape(shape.o, shape.runs, shape.run)
     runs = padded_channels(padded_channels(runs, 2, 4 * shape.words), 0, 2)
-    return runs.reshape(-1, 2, shape.runs * shape.words, 4).transpose(0, 2, 1, 3)
+    bytes = runs.reshape(-1, 2, shape.runs * shape.words, 4).transpose(0, 2, 1, 3)
+    return bytes if shape.bits == 8 else pack(bytes, shape.bits)
 
 
 def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
@@ -230,16 +240,23 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
     pairs = te.compute((s.n, s.oh, s.tiles, total, 2, s.tile, 2), pair, name="pairs")
     g = te.reduce_axis((0, total), "g")
     h, j = te.reduce_axis((0, 2), "h"), te.reduce_axis((0, 2), "j")
+
+    def weight(o: Any, c: Any) -> Any:
+        return (
+            w[o, g, c, h + 2 * j].astype("int32")
+            if s.bits == 8
+            else field(lambda word: w[o, word], g, c, h, j, s.bits)
+        )
+
     sums = te.compute(
         (s.n, s.oh, s.tiles, (s.o + 1) // 2, s.tile, 2),
         lambda n, y, p, o, i, c: te.sum(
-            pairs[n, y, p, g, h, i, j].astype("int32") * w[o, g, c, h + 2 * j].astype("int32"), axis=[g, h, j]
+            pairs[n, y, p, g, h, i, j].astype("int32") * weight(o, c), axis=[g, h, j]
         ),
         name="sums",
     )
-    biased = te.compute(
-        sums.shape, lambda n, y, p, o, i, c: sums[n, y, p, o, i, c] + bias[o * 2 + c], name="biased"
-    )
+    start = _start(pairs, bias, sums.shape, s)
+    biased = te.compute(sums.shape, lambda *at: sums[at] + start(*at), name="biased")
     return te.compute(
         (s.n, s.oh, s.ow, s.o),
         lambda n, y, p, o: biased[
@@ -249,15 +266,36 @@ def _convolution(x: Any, w: Any, bias: Any, s: _Shape, buffered: bool) -> Any:
     )
 
 
+def _start(pairs: Any, bias: Any, dims: Any, s: _Shape) -> Any:
+    """What the sums start from: the bias, less what packed weights are too large by."""
+    if s.bits == 8:
+        return lambda n, y, p, o, i, c: bias[o * 2 + c]
+    g, h, j = (te.reduce_axis((0, d), axis) for d, axis in ((s.runs * s.words, "g"), (2, "h"), (2, "j")))
+    excess = te.compute(
+        (s.n, s.oh, s.tiles, s.tile),
+        lambda n, y, p, i: te.sum(
+            pairs[n, y, p, g, h, i, j].astype("int32") * excess_of(s.bits), axis=[g, h, j]
+        ),
+        name="excess",
+    )
+    return te.compute(dims, lambda n, y, p, o, i, c: bias[o * 2 + c] - excess[n, y, p, i], name="start")
+
+
 def _schedule(function: Any, s: _Shape, dtype: str, planar: bool) -> Any:
-    sch, output = start_schedule(function, ("rows", "pairs", "sums", "biased"))
+    sch, output = start_schedule(function, ("rows", "pairs", "excess", "start", "sums", "biased"))
     _, y, p, o = sch.get_loops(output)
     p_outer, p_inner = sch.split(p, [None, s.tile])
     o_outer, o_inner = sch.split(o, [None, 2])
     sch.reorder(p_outer, o_outer, p_inner, o_inner)
     fuse_bias(sch)
+    if s.bits < 8:
+        sch.compute_inline(sch.get_sblock("start"))
     sums, pairs = sch.get_sblock("sums"), sch.get_sblock("pairs")
     sch.compute_at(sums, o_outer, preserve_unit_loops=True)
+    if s.bits < 8:
+        excess = sch.get_sblock("excess")
+        sch.compute_at(excess, p_outer, preserve_unit_loops=True)
+        sch.set_scope(excess, 0, "local")
     sch.compute_at(pairs, p_outer, preserve_unit_loops=True)
     if "rows" in {sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))}:
         rows = sch.get_sblock("rows")
@@ -274,14 +312,21 @@ def _schedule(function: Any, s: _Shape, dtype: str, planar: bool) -> Any:
     sch.unroll(p_inner)
     sch.unroll(o_inner)
     sch.set_scope(sums, 0, "local")
-    tensorize_biased(sch, sums, 5, dot(s.tile, s.runs * s.words))
-    word, half, pixel, pair = sch.get_loops(pairs)[-4:]
+    total = s.runs * s.words
+    if s.bits == 8:
+        tensorize_biased(sch, sums, 5, dot(s.tile, total))
+    else:
+        tensorize_biased(sch, sums, 5, low_dot(s.tile, total, s.bits), hidden=2)
+        nest = sch.get_loops(excess)[-4:]
+        sch.decompose_reduction(excess, nest[0])
+        sch.tensorize(nest[0], totals(s.tile, total, excess_of(s.bits)))
+    word, parity, pixel, pair = sch.get_loops(pairs)[-4:]
     if s.runs > 1:
         run, word = sch.split(word, [s.runs, s.words])
-        sch.reorder(run, pixel, word, half, pair)
+        sch.reorder(run, pixel, word, parity, pair)
     else:
-        sch.reorder(pixel, word, half, pair)
-    sch.tensorize(word if s.words > 1 else half, widen(s.tile, s.words, dtype))
+        sch.reorder(pixel, word, parity, pair)
+    sch.tensorize(word if s.words > 1 else parity, widen(s.tile, s.words, dtype))
     return sch.mod["main"]
 
 

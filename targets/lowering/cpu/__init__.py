@@ -1,0 +1,13 @@
+"""The schedules for general-purpose processors, tried in order; the last one takes everything."""
+
+from __future__ import annotations
+
+from dnncc.ir.graph import Graph, Node
+from dnncc.runtime.cpus import Cpu
+from dnncc.targets.lowering.kernel import Kernel
+from dnncc.targets.lowering.kernels import generic, loops
+
+
+def build_kernel(body: Graph, anchor: Node, cpu: Cpu) -> Kernel:
+    """Schedule one group with the first strategy that takes it."""
+    return loops.build(body, anchor, False) or generic.build(body, anchor, False)
