@@ -55,17 +55,15 @@ class Options:
     time_limit: float | None = None
 
 
-@dataclass(frozen=True)
-class Compilation:
-    """The product of a compile, complete and in memory.
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A model that is ready for any target.
 
     Attributes:
         options: what was asked for.
-        board: the machine it is for.
         model_hash: sha256 of the model file.
         float_graph: the simplified float graph.
         graph: the integer (or float) graph before fusion: what the interpreter runs, the network's meaning.
-        program: kernels, constants, plan.
         pipeline: the pass pipeline that was run, reproducible.
         accumulators: exact intervals of every accumulator, empty for a float compile.
         samples: integer inputs kept for the self-test, one tuple of arrays per sample.
@@ -74,15 +72,12 @@ class Compilation:
         agreement: where the model gives its own grids: how far each value is from what the model says, in steps;
             empty for others.
         warnings: what the user must know, one sentence each.
-        seconds: wall time of the compile.
     """
 
     options: Options
-    board: Board
     model_hash: str
     float_graph: Graph
     graph: Graph
-    program: Program
     pipeline: str
     accumulators: tuple[Accumulator, ...]
     samples: tuple[tuple[Array, ...], ...]
@@ -90,6 +85,20 @@ class Compilation:
     statistics: tuple[PassStatistics, ...]
     agreement: tuple[Agreement, ...]
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compilation(Prepared):
+    """The product of a compile for a board, complete and in memory.
+
+    Attributes:
+        board: the machine it is for.
+        program: kernels, constants, plan.
+        seconds: wall time of the compile.
+    """
+
+    board: Board
+    program: Program
     seconds: float
 
 
@@ -146,28 +155,52 @@ def compile_model(
         ModelError, UsageError, DoesNotFitError: with every culprit; nothing has been written then.
     """
     from dnncc.artifact import check_writable, write_artifact
-    from dnncc.loading import load_hashed
-    from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
     from dnncc.targets.boards import load_board
+    from dnncc.targets.hls.parts import is_hls
 
     start = time.perf_counter()
     say = progress or (lambda text: None)
-    chosen = _options(target, options)
+    if is_hls(target):
+        raise UsageError(f"'{target}' is an FPGA", help="compile for it with dnncc.compile_fpga")
+    chosen = parse_options(target, options)
     board = load_board(target)
     if output is not None:
         check_writable(Path(output))
+    prepared = prepare(model, example_inputs, chosen, calibrate, say)
+    say("lowering and planning")
+    program = _program(prepared.graph, chosen, board, say)
+    _check_fits(program, board)
+    shared = {field.name: getattr(prepared, field.name) for field in fields(prepared)}
+    shared["warnings"] = (*_warn_float(chosen, board), *prepared.warnings)
+    compilation = Compilation(board=board, program=program, seconds=time.perf_counter() - start, **shared)
+    if output is not None:
+        say("writing the artifact")
+        write_artifact(compilation, Path(output))
+    return compilation
+
+
+def prepare(
+    model: Any,
+    example_inputs: Sequence[Any] | None,
+    options: Options,
+    calibrate: str | Path | Mapping[str, Array] | None,
+    say: Progress,
+) -> Prepared:
+    """What every target starts from: the model read, simplified and quantized. Arguments as of ``compile_model``."""
+    from dnncc.loading import load_hashed
+    from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
+
     say("reading the model")
     graph, model_hash = load_hashed(
-        model, chosen.dims, example_inputs=example_inputs, inputs=chosen.inputs, outputs=chosen.outputs
+        model, options.dims, example_inputs=example_inputs, inputs=options.inputs, outputs=options.outputs
     )
-    warnings = _warn_float(chosen, board)
     samples, calibrated = _samples(graph, calibrate)
     say("simplifying and quantizing")
-    pipeline = Pipeline.parse(chosen.passes if chosen.passes is not None else default_pipeline(chosen))
+    pipeline = Pipeline.parse(options.passes if options.passes is not None else default_pipeline(options))
     float_graph = graph.clone()
-    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
-    warnings += _warn_scales(float_graph, learned, calibrated)
-    _check_legal(meaning, chosen)
+    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, options, float_graph)
+    warnings = _warn_scales(float_graph, learned, calibrated)
+    _check_legal(meaning, options)
     selftest = _selftest_samples(meaning, samples)
     agreement = _agreement(float_graph, meaning, selftest, learned)
     warnings += [
@@ -175,29 +208,19 @@ def compile_model(
         for a in agreement
         if a.steps > 1 and a.reason != REASONS[CALIBRATED]
     ]
-    say("lowering and planning")
-    program = _program(meaning, chosen, board, say)
-    _check_fits(program, board)
-    compilation = Compilation(
-        chosen,
-        board,
-        model_hash,
-        float_graph,
-        meaning,
-        program,
-        str(pipeline),
-        _accumulators(meaning),
-        selftest,
-        calibrated,
-        tuple(statistics),
-        agreement,
-        tuple(warnings),
-        time.perf_counter() - start,
+    return Prepared(
+        options=options,
+        model_hash=model_hash,
+        float_graph=float_graph,
+        graph=meaning,
+        pipeline=str(pipeline),
+        accumulators=_accumulators(meaning),
+        samples=selftest,
+        calibrated=calibrated,
+        statistics=tuple(statistics),
+        agreement=agreement,
+        warnings=tuple(warnings),
     )
-    if output is not None:
-        say("writing the artifact")
-        write_artifact(compilation, Path(output))
-    return compilation
 
 
 def default_pipeline(options: Options) -> str:
@@ -210,7 +233,7 @@ def default_pipeline(options: Options) -> str:
     return f"simplify,quantize{{{text}}},cse,dce" if text else "simplify,quantize,cse,dce"
 
 
-def _options(target: str, given: Mapping[str, Any]) -> Options:
+def parse_options(target: str, given: Mapping[str, Any]) -> Options:
     from dnncc.runtime.suggest import did_you_mean
 
     known = [f.name for f in fields(Options)]

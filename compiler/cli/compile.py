@@ -13,6 +13,7 @@ from dnncc.cli.command import Command, Outcome
 from dnncc.cli.config import add_config
 from dnncc.cli.cuts import add_cuts
 from dnncc.cli.dims import add_dims
+from dnncc.cli.fpga import compile_and_describe
 from dnncc.cli.output import note
 from dnncc.cli.parser import Parser
 
@@ -28,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
         "--target",
         metavar="T",
         required=True,
-        help="a board: its name, or its TOML file (`dnncc list boards`)",
+        help="a board or an FPGA (hls:...): its name, or its TOML file (`dnncc list targets`)",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="the artifact's folder (default: build/NAME)"
@@ -59,6 +60,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--dump-ir", type=Path, metavar="DIR", help="write the graph after each pass as text")
     add_config(parser)
     parser.add_argument(
+        "--budget",
+        type=_cycles,
+        metavar="cycles=N",
+        help="FPGAs: the smallest design of at most N cycles per frame (default: the fastest that fits)",
+    )
+    parser.add_argument(
         "--time-limit", type=_seconds, metavar="S", help="seconds for each search for a better plan"
     )
 
@@ -68,28 +75,37 @@ def run(arguments: Namespace) -> Outcome:
 
     from dnncc.cli.progress import progress
     from dnncc.driver import compile_model
+    from dnncc.errors import UsageError
+    from dnncc.targets.hls.parts import is_hls
 
     output: Path = arguments.output or Path("build") / arguments.name
+    options = {
+        "dtype": arguments.dtype,
+        "name": arguments.name,
+        "optimize": arguments.optimize,
+        "dims": dict(arguments.dim),
+        "inputs": arguments.inputs,
+        "outputs": arguments.outputs,
+        "io": arguments.io,
+        "weight_bits": arguments.weight_bits,
+        "activation_bits": arguments.activation_bits,
+        "passes": arguments.passes,
+        "dump_ir": arguments.dump_ir,
+        "time_limit": arguments.time_limit,
+    }
     start = time.perf_counter()
     with progress() as say:
+        if is_hls(arguments.target):
+            return compile_and_describe(arguments, output, options, say)
+        if arguments.budget is not None:
+            raise UsageError("--budget cycles=N is for FPGAs", help="choose a target such as hls:zu3eg")
         compilation = compile_model(
             arguments.model,
             target=arguments.target,
             calibrate=arguments.calibrate,
             output=output,
             progress=say,
-            dtype=arguments.dtype,
-            name=arguments.name,
-            optimize=arguments.optimize,
-            dims=dict(arguments.dim),
-            inputs=arguments.inputs,
-            outputs=arguments.outputs,
-            io=arguments.io,
-            weight_bits=arguments.weight_bits,
-            activation_bits=arguments.activation_bits,
-            passes=arguments.passes,
-            dump_ir=arguments.dump_ir,
-            time_limit=arguments.time_limit,
+            **options,
         )
     for warning in compilation.warnings:
         note(f"warning: {warning}")
@@ -192,6 +208,13 @@ def _text(document: dict[str, Any], kinds: Mapping[str, str]) -> str:
         )
     lines.append(f"  in {document['seconds']:.1f} s; next: dnncc validate {document['artifact']}")
     return "\n".join(lines)
+
+
+def _cycles(text: str) -> int:
+    name, _, number = text.partition("=")
+    if name != "cycles" or not number.isdecimal() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not cycles=N with a positive whole number")
+    return int(number)
 
 
 def _seconds(text: str) -> float:

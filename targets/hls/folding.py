@@ -76,7 +76,8 @@ class Solution:
         cycles: of the slowest stage.
         bound: no folding that fits has fewer.
         resources: of all layers, converters, forks, and the reserve.
-        cost, cost_bound: the sum of the shares of the limit, in units of 1 / ``SCALE``, and a proven lower bound of it at this speed.
+        cost: the sum of the shares of the limit, in units of 1 / ``SCALE``.
+        cost_bound: no folding of this speed that fits costs less.
     """
 
     picks: tuple[int, ...]
@@ -262,17 +263,18 @@ def _undominated(problem: Problem, cycles: int) -> list[list[int]]:
         # [a, b]: what a costs at most if it takes b's place.
         exchange = np.broadcast_to(cost[:, None, :], (len(indices), len(indices), len(KINDS))).copy()
         for edge, out in ports[layer]:
-            other, lanes = edge.target if out else edge.source, []
+            other = edge.target if out else edge.source
             around = {_port(problem.choices[other][i], edge, not out) for i in kept[other]}
             lanes = np.array([_port(choices[i], edge, out) for i in indices])
             worst = {a: _worst(edge, a, around, out, cycles) for a in set(lanes.tolist())}
             penalty = np.array([worst[a] for a in lanes.tolist()]).reshape(-1, 1, len(KINDS))
             exchange += np.where((lanes[:, None] == lanes[None, :])[..., None], 0, penalty)
-        better = (exchange <= cost[None]).all(axis=-1)
+        better: Array = np.all(exchange <= cost[None], axis=-1)
         # Of two that can take each other's place the first one stays.
         mutual = better & better.T
         better &= ~(mutual & (np.arange(len(indices))[:, None] >= np.arange(len(indices))[None, :]))
-        found.append([i for i, loses in zip(indices, better.any(axis=0), strict=True) if not loses])
+        beaten: Array = better.any(axis=0, keepdims=True).reshape(-1)
+        found.append([i for i, loses in zip(indices, beaten.tolist(), strict=True) if not loses])
     return found
 
 

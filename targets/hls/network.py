@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dnncc.errors import Culprit, UnsupportedError
@@ -35,7 +35,7 @@ from dnncc.targets.hls.stages.movement import BorderLayer, ConcatLayer
 from dnncc.targets.hls.stages.softmax import SoftmaxLayer
 from dnncc.targets.hls.stages.window import Sliding
 
-PIPELINE = "last-step,separate-outputs,fuse"
+PIPELINE = "last-step,fuse"
 ELSEWHERE = "microcontrollers and the host (dnncc list targets) run every operator that has code"
 
 
@@ -124,7 +124,16 @@ class _Builder:
         for value in self.graph.inputs:
             interval = Interval.of_dtype(value.type.dtype)
             self.ranges[value] = interval
-            self._add(BorderLayer(self._name(value.name), value.name, (), self._wire(value, interval), value.type.dtype, True))
+            self._add(
+                BorderLayer(
+                    self._name(value.name),
+                    value.name,
+                    (),
+                    self._wire(value, interval),
+                    value.type.dtype,
+                    True,
+                )
+            )
         for node in self.graph.nodes:
             if not all(v.type.dtype.is_integer for v in (*node.inputs, *node.outputs)):
                 self._refuse(node, "works on floats: the target computes with integers only")
@@ -135,6 +144,10 @@ class _Builder:
                     self._go_on(node, value)
         for value in self.graph.outputs:
             self._output(value)
+        read = self.network.readers()
+        for value in self.graph.inputs:
+            if self.wires[value] not in read:
+                self.culprits.append(Culprit(value.name, reason="is an input that nothing reads"))
 
     def _output(self, value: Value) -> None:
         if isinstance(value, Const):
@@ -268,9 +281,7 @@ class _Builder:
         if accumulator is None:
             return "has a sum that is not proven to fit 32 bits"
         rows, columns = w.type.shape
-        weights = Weights(
-            w.data.reshape(rows, 1, columns), b.data, self.ranges[x].collapsed(), accumulator
-        )
+        weights = Weights(w.data.reshape(rows, 1, columns), b.data, self.ranges[x].collapsed(), accumulator)
         vectors = x.type.size // columns
         wire = self._out(node)
         self._add(
@@ -307,11 +318,7 @@ class _Builder:
             return "is not along the last axis"
         length = x.type.shape[op.axis]
         wire = self._out(node, length)
-        self._add(
-            SoftmaxLayer(
-                self._name(node.name), node.name, (self.wires[x],), wire, op, table.data
-            )
-        )
+        self._add(SoftmaxLayer(self._name(node.name), node.name, (self.wires[x],), wire, op, table.data))
         return None
 
     def _concat(self, node: Node, op: Concat) -> str | None:
@@ -324,9 +331,7 @@ class _Builder:
             return "is not along the last axis"
         parts = tuple(v.type.shape[op.axis] for v in node.inputs)
         wires = tuple(self.wires[v] for v in node.inputs)
-        self._add(
-            ConcatLayer(self._name(node.name), node.name, wires, self._out(node, sum(parts)), parts)
-        )
+        self._add(ConcatLayer(self._name(node.name), node.name, wires, self._out(node, sum(parts)), parts))
         return None
 
     # -- helpers -----------------------------------------------------------------------------------------------------

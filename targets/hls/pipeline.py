@@ -50,9 +50,7 @@ def folding_problem(
     source = {layer.output: i for layer, i in index.items()}
     edges = []
     for wire, readers in network.readers().items():
-        edges += [
-            Edge(source[wire], index[layer], port, wire, len(readers) > 1) for layer, port in readers
-        ]
+        edges += [Edge(source[wire], index[layer], port, wire, len(readers) > 1) for layer, port in readers]
     return Problem(
         tuple(layer.name for layer in network.layers),
         tuple(tuple(layer.choices(part)) for layer in network.layers),
@@ -69,9 +67,7 @@ def build_design(network: Network, part: Part, picks: Sequence[Choice]) -> Desig
     readers = network.readers()
     given: dict[tuple[Layer, int], Stream] = {}
     for layer, choice in zip(network.layers, picks, strict=True):
-        inputs = [
-            _converted(design, given[layer, port], lanes) for port, lanes in enumerate(choice.lanes_in)
-        ]
+        inputs = [_converted(design, given[layer, port], lanes) for port, lanes in enumerate(choice.lanes_in)]
         output = Stream(f"{layer.name}_out", layer.output, choice.lanes_out)
         if isinstance(layer, BorderLayer):
             if layer.incoming:
@@ -114,8 +110,6 @@ def _converted(design: Design, stream: Stream, lanes: int) -> Stream:
         design.streams.append(wider)
         stream = wider
     return stream
-
-
 
 
 def timing_problem(design: Design) -> simulate.Problem:

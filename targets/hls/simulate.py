@@ -1,14 +1,16 @@
 """Token-cycle simulation: when every word of every stream is written and read, and how deep its FIFO must be.
 
 Earliest times come from a pass from the sources to the sinks with unbounded FIFOs; then a pass from the sinks back puts
-every iteration as late as it can be without delaying any result. The most words that wait in a FIFO under these late
-times is its depth.
+every iteration as late as it can be without delaying any result. A FIFO is as deep as these late times need it: a word's
+place must be free when the iteration that will write it starts.
 
-Why that is enough: stages that start each iteration as soon as its words and the space for its results are there form a
-marked graph (Commoner et al. 1971). Their times are the least solution of inequalities of the form "this one at least so
-much after that one", so *any* times that satisfy all of them, FIFO depths included, are an upper bound of the real
-ones. The late times satisfy them with these depths (``check`` verifies each one), the earliest times are a lower bound,
-and both end at the same cycle: the bounded pipeline runs at full speed and cannot deadlock.
+Why that is enough, for pipelines that stand still as a whole while a word finds its FIFO full: no event happens later
+than in the late times. Assume that so far none has. A pipeline that stands still because of a word waits for the read
+that frees its place, which comes before the late start of the word's iteration; so it goes on by then, at least a
+latency before the word is due, and what is behind the word in the pipeline, or not started yet, is in time as well.
+(For pipelines that let bubbles collapse this is the monotonicity of marked graphs, Commoner et al. 1971.) The earliest
+times are a lower bound, and both end at the same cycle: the bounded pipeline runs at full speed and cannot get stuck.
+``check`` verifies that the late times keep every rule.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ def solve(problem: Problem, frames: int = FRAMES) -> Solution:
     ends = np.max([_ends(problem.schedules[i], earliest[i], frames) for i in sinks], axis=0)
     latest = _backward(problem, earliest, frames)
     depths = tuple(
-        max(LEAST_DEPTH, _depth(*_times(problem, link, latest, frames))) for link in problem.links
+        max(LEAST_DEPTH, _depth(problem.schedules[link[0]].latency, *_times(problem, link, latest, frames)))
+        for link in problem.links
     )
     interval = int(ends[-1] - ends[-2]) if frames > 1 else int(ends[-1])
     return Solution(tuple(earliest), tuple(latest), depths, interval, int(ends[0]))
@@ -78,9 +81,10 @@ def check(problem: Problem, solution: Solution, frames: int = FRAMES) -> None:
         assert (np.diff(times) >= 1).all(), "a stage starts two iterations in a cycle"
     for link, depth in zip(problem.links, solution.depths, strict=True):
         writes, reads = _times(problem, link, solution.latest, frames)
+        starts = writes - problem.schedules[link[0]].latency
         assert len(writes) == len(reads), "words are left over"
         assert (reads >= writes + 1).all(), "a word is read before it is there"
-        assert (writes[depth:] >= reads[:-depth] + 1).all(), "a word is written into a full FIFO"
+        assert (starts[depth:] >= reads[:-depth] + 1).all(), "a word may find its FIFO full"
     for i in range(len(problem.schedules)):
         if all(link[0] != i for link in problem.links):
             assert solution.latest[i][-1] == solution.earliest[i][-1], "a result is late"
@@ -159,7 +163,7 @@ def _ends(schedule: Schedule, times: Array, frames: int) -> Array:
     return times.reshape(frames, -1)[:, -1] + schedule.latency
 
 
-def _depth(writes: Array, reads: Array) -> int:
-    """The most words at a time between their write and their read; a slot is free the cycle after its read."""
-    free = np.searchsorted(reads, writes - 1, side="right")
+def _depth(latency: int, writes: Array, reads: Array) -> int:
+    """The most words at a time between the start of their iteration and the cycle after their read."""
+    free = np.searchsorted(reads, writes - latency - 1, side="right")
     return int((np.arange(len(writes)) - free + 1).max())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
-from dnncc.ir.types import DType
+from dnncc.ir.types import Array, DType
+from dnncc.targets.hls.network import Port
 from dnncc.targets.hls.pipeline import Design
 from dnncc.targets.hls.resources import fifo_style
 from dnncc.targets.hls.stages.base import Rom, Stage, Stream
@@ -44,7 +43,7 @@ def weights(design: Design) -> str:
     """NAME_weights.h: the constant arrays."""
     arrays = [_rom(stage, rom) for stage in design.stages for rom in stage.roms()]
     guard = f"{design.network.name.upper()}_WEIGHTS_H"
-    return f"#ifndef {guard}\n#define {guard}\n\n#include \"dnncc_hls.h\"\n\n" + (
+    return f'#ifndef {guard}\n#define {guard}\n\n#include "dnncc_hls.h"\n\n' + (
         "\n".join(arrays) + "\n#endif\n"
     )
 
@@ -68,13 +67,13 @@ def testbench(design: Design) -> str:
     """NAME_testbench.cpp: frames from files through the top function; ends with 1 if a value differs."""
     name = design.network.name
     inputs = "\n".join(
-        f"  static dnncc::stream<{_beat(s, p.type.dtype)}> in{i}(\"in{i}\");\n"
-        f"  const auto given{i} = load<{_C_TYPES[p.type.dtype]}>(folder + \"/in{i}.bin\");"
+        f'  static dnncc::stream<{_beat(s, p.type.dtype)}> in{i}("in{i}");\n'
+        f'  const auto given{i} = load<{_C_TYPES[p.type.dtype]}>(folder + "/in{i}.bin");'
         for i, (p, s) in enumerate(_ports(design, True))
     )
     outputs = "\n".join(
-        f"  static dnncc::stream<{_beat(s, p.type.dtype)}> out{i}(\"out{i}\");\n"
-        f"  const auto wanted{i} = load<{_C_TYPES[p.type.dtype]}>(folder + \"/out{i}.bin\");\n"
+        f'  static dnncc::stream<{_beat(s, p.type.dtype)}> out{i}("out{i}");\n'
+        f'  const auto wanted{i} = load<{_C_TYPES[p.type.dtype]}>(folder + "/out{i}.bin");\n'
         f"  std::vector<{_C_TYPES[p.type.dtype]}> found{i};"
         for i, (p, s) in enumerate(_ports(design, False))
     )
@@ -90,11 +89,9 @@ def testbench(design: Design) -> str:
         [f"in{i}" for i in range(len(design.inputs))] + [f"out{i}" for i in range(len(design.outputs))]
     )
     first = design.inputs[0]
-    compares = "\n".join(
-        f"  wrong += differing(found{i}, wanted{i});" for i in range(len(design.outputs))
-    )
+    compares = "\n".join(f"  wrong += differing(found{i}, wanted{i});" for i in range(len(design.outputs)))
     stores = "\n".join(
-        f"    store(std::string(arguments[2]) + \"/out{i}.bin\", found{i});" for i in range(len(design.outputs))
+        f'    store(std::string(arguments[2]) + "/out{i}.bin", found{i});' for i in range(len(design.outputs))
     )
     return _TESTBENCH.format(
         name=name,
@@ -129,10 +126,10 @@ exit
 """
 
 
-def _ports(design: Design, incoming: bool) -> Iterable[tuple]:  # type: ignore[type-arg]
+def _ports(design: Design, incoming: bool) -> list[tuple[Port, Stream]]:
     if incoming:
-        return zip(design.network.inputs, design.inputs, strict=True)
-    return zip(design.network.outputs, design.outputs, strict=True)
+        return list(zip(design.network.inputs, design.inputs, strict=True))
+    return list(zip(design.network.outputs, design.outputs, strict=True))
 
 
 def _beat(stream: Stream, dtype: DType) -> str:
@@ -151,7 +148,7 @@ def _signature(design: Design) -> str:
 def _declaration(stream: Stream) -> str:
     impl = fifo_style(stream.bits, stream.depth)
     return (
-        f"  dnncc::fifo<{stream.c_word}, {stream.depth}> {stream.name}(\"{stream.name}\");\n"
+        f'  dnncc::fifo<{stream.c_word}, {stream.depth}> {stream.name}("{stream.name}");\n'
         f"#pragma HLS aggregate variable={stream.name} compact=bit\n"
         f"#pragma HLS stream variable={stream.name} depth={stream.depth}\n"
         f"#pragma HLS bind_storage variable={stream.name} type=fifo impl={impl}"
@@ -181,13 +178,13 @@ def _rom(stage: Stage, rom: Rom) -> str:
     return f"static const {kind} {stage.rom_name(rom.suffix)}{shape} = {text};\n"
 
 
-def _nested(data: np.ndarray) -> str:  # type: ignore[type-arg]
+def _nested(data: Array) -> str:
     if data.ndim == 1:
         return _row(data)
     return "{" + ",\n".join(_nested(part) for part in data) + "}"
 
 
-def _row(values: np.ndarray) -> str:  # type: ignore[type-arg]
+def _row(values: Array) -> str:
     texts = [str(int(v)) for v in values]
     lines = [", ".join(texts[i : i + _PER_LINE]) for i in range(0, len(texts), _PER_LINE)]
     return "{" + ",\n ".join(lines) + "}"

@@ -16,6 +16,7 @@ from dnncc.ops.ranges import Interval
 from dnncc.targets.hls.parts import Part
 from dnncc.targets.hls.resources import Resources
 
+
 @dataclass(frozen=True)
 class Number:
     """The narrowest integer type that holds what can occur: ``ap_int`` or ``ap_uint``."""
@@ -209,7 +210,9 @@ class Layer:
         """Every way to fold it."""
         raise NotImplementedError
 
-    def stages(self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream) -> list[Stage]:
+    def stages(
+        self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream
+    ) -> list[Stage]:
         """Its stages in that folding, connected to streams of the folding's lanes."""
         raise NotImplementedError
 

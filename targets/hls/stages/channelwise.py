@@ -68,7 +68,9 @@ class ChannelLayer(Layer):
             self.weights, self.output.number, self.sliding.channels, pe, multiply, store, keeps, part
         )
 
-    def stages(self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream) -> list[Stage]:
+    def stages(
+        self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream
+    ) -> list[Stage]:
         pe = int(config["pe"])
         s, (source,) = self.sliding, inputs
         found: list[Stage] = []
@@ -128,7 +130,14 @@ class Channelwise(Stage):
         assert s is not None
         number = self.outputs[0].wire.number
         return channel_resources(
-            self.weights, number, s.channels, self.inputs[0].lanes, self.multiply, self.memory, self._keeps, part
+            self.weights,
+            number,
+            s.channels,
+            self.inputs[0].lanes,
+            self.multiply,
+            self.memory,
+            self._keeps,
+            part,
         )
 
     def roms(self) -> list[Rom]:
@@ -177,5 +186,3 @@ def channel_resources(
 def whole(interval: Interval) -> Interval:
     """Without the distinction of channels, zero included: what a padded tap can be."""
     return Interval.of(min(interval.min, 0), max(interval.max, 0))
-
-

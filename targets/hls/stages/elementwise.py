@@ -242,11 +242,11 @@ class ElementwiseLayer(Layer):
                     {"lanes": lanes, "multiply": multiply}, (lanes,) * len(self.inputs), lanes, cycles, found
                 )
 
-    def stages(self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream) -> list[Stage]:
+    def stages(
+        self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream
+    ) -> list[Stage]:
         name = f"{self.name}_elementwise"
-        return [
-            Elementwise(name, self.node, list(inputs), [output], self.formula, str(config["multiply"]))
-        ]
+        return [Elementwise(name, self.node, list(inputs), [output], self.formula, str(config["multiply"]))]
 
 
 @dataclass(eq=False)
@@ -259,9 +259,7 @@ class Elementwise(Stage):
 
     def schedule(self) -> Schedule:
         words = steps(self.outputs[0].words)
-        return Schedule(
-            len(words), (words,) * len(self.inputs), (words,), formula_latency(self.formula)
-        )
+        return Schedule(len(words), (words,) * len(self.inputs), (words,), formula_latency(self.formula))
 
     def resources(self, part: Part) -> Resources:
         return formula_resources(self.formula, self.outputs[0].lanes, self.multiply, part)

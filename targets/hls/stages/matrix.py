@@ -6,7 +6,7 @@ Folding as in FINN (Umuroglu et al. 2017, section 4): a vector takes (rows / PE)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -68,6 +68,11 @@ class Weights:
         return Number.between(min(self.interval.min, 0), self.interval.max)
 
 
+_NO_WEIGHTS = Weights(
+    np.zeros((1, 1, 1), np.int8), np.zeros(1, np.int32), Interval.of(0, 0), Interval.of(0, 0)
+)
+
+
 def latency_of(simd: int) -> int:
     """Read, multiply, an adder tree of one level a cycle, accumulate, write."""
     return 5 + max(simd - 1, 0).bit_length()
@@ -107,11 +112,20 @@ class MatrixLayer(Layer):
                     if style == "dsp2" and pe == 1:
                         continue
                     for store in MEMORIES:
-                        found = needed + unit_resources(w, self.inputs[0].number, simd, pe, style, store, part)
-                        config = {"simd": simd, "pe": pe, "multiply": style, "memory": store}
+                        found = needed + unit_resources(
+                            w, self.inputs[0].number, simd, pe, style, store, part
+                        )
+                        config: dict[str, int | str] = {
+                            "simd": simd,
+                            "pe": pe,
+                            "multiply": style,
+                            "memory": store,
+                        }
                         yield Choice(config, (simd,), pe, cycles, found)
 
-    def stages(self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream) -> list[Stage]:
+    def stages(
+        self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream
+    ) -> list[Stage]:
         simd = int(config["simd"])
         (source,) = inputs
         found: list[Stage] = []
@@ -144,7 +158,7 @@ class Matrix(Stage):
 
     kind: ClassVar[str] = "matrix"
     vectors: int = 1
-    weights: Weights = field(default_factory=lambda: _NO_WEIGHTS)
+    weights: Weights = _NO_WEIGHTS
     multiply: str = "dsp"
     memory: str = "bram"
 
@@ -207,9 +221,6 @@ def unit_resources(
     found = multipliers(multiply, pe * simd, (pe + 1) // 2 * simd, w.input, w.interval, part)
     found += logic(found.lut + adders + held, pe * total) + Resources(lut=-found.lut)
     found += memory(pe * simd * w.number.bits, sf * nf, store, rom=True)
-    return found + memory(pe * Number.between(int(w.bias.min()), int(w.bias.max())).bits, nf, "lutram", rom=True)
-
-
-_NO_WEIGHTS = Weights(
-    np.zeros((1, 1, 1), np.int8), np.zeros(1, np.int32), Interval.of(0, 0), Interval.of(0, 0)
-)
+    return found + memory(
+        pe * Number.between(int(w.bias.min()), int(w.bias.max())).bits, nf, "lutram", rom=True
+    )

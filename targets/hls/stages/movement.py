@@ -1,4 +1,4 @@
-"""Stages that compute nothing: other word widths, copies for several readers, concatenation, padding, and the border."""
+"""Stages that compute nothing: other word widths, copies for several readers, concatenation, and the border."""
 
 from __future__ import annotations
 
@@ -114,7 +114,9 @@ class ConcatLayer(Layer):
             needed = logic(len(self.inputs) * lanes * self.output.number.bits)
             yield Choice({"lanes": lanes}, (lanes,) * len(self.inputs), lanes, cycles, needed)
 
-    def stages(self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream) -> list[Stage]:
+    def stages(
+        self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream
+    ) -> list[Stage]:
         return [Concat(f"{self.name}_concat", self.node, list(inputs), [output], self.parts)]
 
 
@@ -189,7 +191,9 @@ class BorderLayer(Layer):
             into = () if self.incoming else (lanes,)
             yield Choice({"lanes": lanes}, into, lanes, cycles, logic(2 * width, 2 * width))
 
-    def stages(self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream) -> list[Stage]:
+    def stages(
+        self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream
+    ) -> list[Stage]:
         kind = "source" if self.incoming else "sink"
         return [Border(f"{self.name}_{kind}", self.node, list(inputs), [output], self.dtype, self.incoming)]
 

@@ -38,7 +38,9 @@ class SoftmaxLayer(Layer):
         cycles = 3 * self.output.elements
         yield Choice({}, (1,), 1, cycles, softmax_resources(self.output.channels, self.table))
 
-    def stages(self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream) -> list[Stage]:
+    def stages(
+        self, config: Mapping[str, int | str], inputs: Sequence[Stream], output: Stream
+    ) -> list[Stage]:
         name = f"{self.name}_softmax"
         return [Softmax(name, self.node, list(inputs), [output], self.op, self.table)]
 

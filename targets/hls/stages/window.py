@@ -109,7 +109,11 @@ def _progress(shape: Sliding, folds: int, ahead: int) -> Progress:
         depth = max(depth, read - int(first[pixel]))
     reads.append(np.arange(time, time + total - read))
     return Progress(
-        ahead, 1 << (depth - 1).bit_length(), time + total - read, np.concatenate(reads), np.concatenate(writes)
+        ahead,
+        1 << (depth - 1).bit_length(),
+        time + total - read,
+        np.concatenate(reads),
+        np.concatenate(writes),
     )
 
 
@@ -152,7 +156,8 @@ class Window(Stage):
         s, p = self.shape, progress(self.shape, self.folds)
         (sh, sw), (dh, dw), (top, left, _, _) = s.geometry.strides, s.geometry.dilations, s.geometry.pads
         shape = f"{s.height}, {s.width}, {self.folds}, {s.kernel[0]}, {s.kernel[1]}, {sh}, {sw}, {dh}, {dw}"
-        more = f"{top}, {left}, {s.output[0]}, {s.output[1]}, {p.ahead}, {MARGIN}, {p.depth}, {p.iterations}, {s.filler}"
+        oh, ow = s.output
+        more = f"{top}, {left}, {oh}, {ow}, {p.ahead}, {MARGIN}, {p.depth}, {p.iterations}, {s.filler}"
         return f"dnncc::window<{shape}, {more}>({self.streams()})"
 
 
