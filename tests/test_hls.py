@@ -204,7 +204,7 @@ description = "for a test"
 device = "none"
 clock_ns = 10.0
 [resources]
-lut = 2_000
+lut = 1_500
 ff = 400_000
 bram18 = 100
 dsp = 100
@@ -222,14 +222,14 @@ def test_a_part_that_is_too_small(saved: Callable[[onnx.ModelProto], Path], tmp_
     assert [node["name"] for node in error["nodes"]] == ["lut"]
     assert "hls:pynq-z2" in error["help"]
     assert not (tmp_path / "net").exists()
-    budget = failure(3, "E0301", "compile", path, "--target", "hls:zu3eg", "--budget", "cycles=10")
+    budget = failure(3, "E0301", "compile", path, "--target", "hls:zu3eg", "--budget", "cycles=2")
     assert budget["nodes"][0]["name"] == "cycles"
 
 
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        (TINY.replace("lut = 2_000", "lut = 0"), "resources.lut"),
+        (TINY.replace("lut = 1_500", "lut = 0"), "resources.lut"),
         (TINY.replace("wide = 25\n", ""), "dsp"),
         (TINY.replace('name = "tiny"', 'nam = "tiny"'), "nam"),
         ("[", "not valid TOML"),
