@@ -1,8 +1,8 @@
 """Token-cycle simulation: when every word of every stream is written and read, and how deep its FIFO must be.
 
 Earliest times come from a pass from the sources to the sinks with unbounded FIFOs; then a pass from the sinks back
-puts every iteration as late as it can be without delaying any result. A FIFO is as deep as these late times need it: a word's
-place must be free when the iteration that will write it starts.
+puts every iteration as late as it can be without delaying any result. A FIFO is as deep as these late times need it:
+a word's place must be free when the iteration that will write it starts.
 
 Why that is enough, for pipelines that stand still as a whole while a word finds its FIFO full: no event happens later
 than in the late times. Assume that so far none has. A pipeline that stands still because of a word waits for the read
