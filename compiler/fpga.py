@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dnncc.targets.hls.pipeline import Design
     from dnncc.targets.hls.resources import Resources
     from dnncc.targets.hls.simulate import Solution as Timing
+    from dnncc.targets.hls.stages.base import Choice
 
 FAMILY = "hls"
 _ATTEMPTS = 5
@@ -54,7 +55,7 @@ class Folded:
 
     @property
     def fifo_bits(self) -> int:
-        return sum(s.depth * s.bits for s in self.design.streams)
+        return _fifo_bits(self.design)
 
     @property
     def tensor_bits(self) -> int:
@@ -100,7 +101,7 @@ def compile_fpga(
         DoesNotFitError: the part is too small; says which resource, and the smallest part that is large enough.
         ModelError, UsageError: as ``dnncc.compile``; nothing has been written then.
     """
-    from dnncc.artifact import check_writable, write_folder
+    from dnncc.artifact import check_writable
     from dnncc.targets.hls.network import build_network
     from dnncc.targets.hls.parts import load_part
 
@@ -121,7 +122,7 @@ def compile_fpga(
     compilation = FpgaCompilation(part=part, folded=folded, seconds=time.perf_counter() - start, **shared)
     if output is not None:
         say("writing the artifact")
-        write_folder(Path(output), lambda folder: _fill(compilation, folder))
+        write_design(compilation, Path(output))
     return compilation
 
 
@@ -133,8 +134,8 @@ def fold(network: Network, part: Part, cycles: int | None = None, say: Progress 
     Raises:
         DoesNotFitError: see ``compile_fpga``.
     """
-    from dnncc.targets.hls import folding, simulate
-    from dnncc.targets.hls.pipeline import build_design, folding_problem, timing_problem
+    from dnncc.targets.hls import folding
+    from dnncc.targets.hls.pipeline import folding_problem
     from dnncc.targets.hls.resources import Resources, fifo, total
 
     reserve = Resources()
@@ -145,18 +146,48 @@ def fold(network: Network, part: Part, cycles: int | None = None, say: Progress 
             break
         folding.check(problem, solution)
         picks = [choices[i] for choices, i in zip(problem.choices, solution.picks, strict=True)]
-        design = build_design(network, part, picks)
-        times = timing_problem(design)
-        timing = simulate.solve(times)
-        simulate.check(times, timing)
-        for stream, depth in zip(design.streams, timing.depths, strict=True):
-            stream.depth = depth
+        design, timing = _ordered(network, part, picks)
         fifos = total([fifo(stream.bits, stream.depth) for stream in design.streams])
         resources = total([fifos, *(stage.resources(part) for stage in design.stages)])
         if not resources.exceeding(part.usable):
             return Folded(design, solution, timing, resources, fifos, sum(len(c) for c in problem.choices))
         reserve = fifos
     raise _too_small(network, part, problem, cycles)
+
+
+def _ordered(network: Network, part: Part, picks: Sequence[Choice]) -> tuple[Design, Timing]:
+    """The design and its FIFO depths, with the order of work in fully connected layers that needs the least FIFOs: each
+    layer in turn is tried the other way round.
+    """
+    from dnncc.targets.hls.stages.matrix import COLUMNS, MatrixLayer
+
+    best = _timed(network, part, picks)
+    for index, layer in enumerate(network.layers):
+        if not isinstance(layer, MatrixLayer) or layer.vectors > 1:
+            continue
+        turned = list(best[0].picks)
+        turned[index] = replace(turned[index], config={**turned[index].config, "order": COLUMNS})
+        tried = _timed(network, part, turned)
+        if _fifo_bits(tried[0]) < _fifo_bits(best[0]) and tried[1].interval <= best[1].interval:
+            best = tried
+    return best
+
+
+def _timed(network: Network, part: Part, picks: Sequence[Choice]) -> tuple[Design, Timing]:
+    from dnncc.targets.hls import simulate
+    from dnncc.targets.hls.pipeline import build_design, timing_problem
+
+    design = build_design(network, part, picks)
+    times = timing_problem(design)
+    timing = simulate.solve(times)
+    simulate.check(times, timing)
+    for stream, depth in zip(design.streams, timing.depths, strict=True):
+        stream.depth = depth
+    return design, timing
+
+
+def _fifo_bits(design: Design) -> int:
+    return sum(s.depth * s.bits for s in design.streams)
 
 
 def _too_small(network: Network, part: Part, problem: Problem, cycles: int | None) -> DoesNotFitError:
@@ -215,6 +246,13 @@ def _slowest(problem: Problem) -> int:
 def stream_order(array: Array, port: Port) -> Array:
     """A tensor's elements as its AXI stream carries them."""
     return np.ascontiguousarray(array.transpose(port.order)).reshape(-1)
+
+
+def write_design(compilation: FpgaCompilation, folder: Path) -> None:
+    """Write the artifact of a part to ``folder``, see ``dnncc.artifact.write_folder``."""
+    from dnncc.artifact import write_folder
+
+    write_folder(folder, lambda place: _fill(compilation, place))
 
 
 def _fill(compilation: FpgaCompilation, folder: Path) -> None:

@@ -254,6 +254,40 @@ void matrix(stream<vec<X, SIMD>> &in, stream<vec<A, PE>> &out, const W (&weights
   }
 }
 
+/* The same, column after column: the vector is read evenly, and all sums are there at the end. Weights by column. */
+template <int VECTORS, int COLUMNS, int ROWS, typename TOTAL, int BITS, int WBITS, typename STYLE, typename X,
+          typename A, typename W, typename B, int SIMD, int PE, int DEPTH>
+void matrix_by_columns(stream<vec<X, SIMD>> &in, stream<vec<A, PE>> &out, const W (&weights)[DEPTH][PE][SIMD],
+                       const B (&bias)[ROWS][PE]) {
+  static_assert(DEPTH == ROWS * COLUMNS, "weights");
+#pragma HLS array_reshape variable=weights dim=2 type=complete
+#pragma HLS array_reshape variable=weights dim=3 type=complete
+#pragma HLS array_reshape variable=bias dim=2 type=complete
+  vec<X, SIMD> x;
+  vec<TOTAL, PE> total[ROWS];
+#pragma HLS dependence variable=total type=inter direction=RAW distance=ROWS true
+  int column = 0, row = 0, at = 0;
+  for (int i = 0; i < VECTORS * ROWS * COLUMNS; ++i) {
+#pragma HLS pipeline II=1 style=flp rewind
+    if (i == 0) column = row = at = 0;
+    if (row == 0) x = in.read();
+    TOTAL sum[PE];
+    dot<STYLE, BITS, WBITS, PE, SIMD, TOTAL, X, W>::sums(sum, x, weights[at]);
+    vec<TOTAL, PE> so_far = total[row];
+    for (int pe = 0; pe < PE; ++pe) {
+#pragma HLS unroll
+      so_far[pe] = (column == 0 ? TOTAL(bias[row][pe]) : so_far[pe]) + sum[pe];
+    }
+    total[row] = so_far;
+    if (column == COLUMNS - 1) out.write(cast<vec<A, PE>>(so_far));
+    at = at == DEPTH - 1 ? 0 : at + 1;
+    if (++row == ROWS) {
+      row = 0;
+      if (++column == COLUMNS) column = 0;
+    }
+  }
+}
+
 /* -- Channel by channel --------------------------------------------------------------------------------------------
 
    PIXELS times FOLDS groups of TAPS words; each group gives one word. */

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dnncc.errors import Culprit, UnsupportedError
 from dnncc.ir.graph import Const, Graph, Node, Value
@@ -22,10 +22,11 @@ from dnncc.ops.linear import Linear
 from dnncc.ops.max_pool2d import MaxPool2d
 from dnncc.ops.pad import Pad
 from dnncc.ops.pool2d import Pool2d
-from dnncc.ops.ranges import Interval
+from dnncc.ops.ranges import Interval, union
 from dnncc.ops.softmax_int import SoftmaxInt
 from dnncc.ops.sum_pool2d import SumPool2d
 from dnncc.ops.transpose import Transpose
+from dnncc.ops.window import Window as Geometry
 from dnncc.passes.quantize.intervals import node_ranges
 from dnncc.targets.hls.stages.base import Layer, Number, Wire
 from dnncc.targets.hls.stages.channelwise import ChannelLayer, whole
@@ -118,6 +119,7 @@ class _Builder:
     culprits: list[Culprit] = field(default_factory=list)
     ranges: dict[Value, Interval] = field(default_factory=dict)
     wires: dict[Value, Wire] = field(default_factory=dict)
+    padded: dict[Value, Node] = field(default_factory=dict)
 
     def build(self) -> None:
         self.network = Network(self.name)
@@ -218,7 +220,11 @@ class _Builder:
     def _anchor(self, node: Node, body: Sequence[Node], outer: Node) -> str | None:
         """Add the layer of a node that is not elementwise; why not, if that is impossible."""
         op = node.op
-        if any(v not in self.wires and not isinstance(v, Const) for v in node.inputs):
+        if isinstance(op, Pad):
+            return self._pad(node, op, body)
+        if any(
+            v not in self.wires and v not in self.padded and not isinstance(v, Const) for v in node.inputs
+        ):
             return "reads something that does not stream"
         if isinstance(op, Conv2d):
             return self._conv(node, op)
@@ -235,16 +241,44 @@ class _Builder:
             return None
         return "has no streaming stage"
 
+    def _pad(self, node: Node, op: Pad, body: Sequence[Node]) -> str | None:
+        """Padding of an image right before the window that reads it: the window fills in the value."""
+        (x,) = node.inputs
+        readers = [n for n in body if node.output in n.inputs]
+        windows = all(isinstance(n.op, Conv2d | Pool2d) and not any(n.op.pads) for n in readers)
+        if not (readers and windows and len(op.pads) == 4 and op.pads[0] == op.pads[3] == (0, 0)):
+            return (
+                "streams only as the padding of an image right before a convolution or pool without its own"
+            )
+        number = self.wires[x].number
+        if Number.of(union([self.ranges[x], Interval.of(int(op.value), int(op.value))])) != number:
+            return f"fills in {int(op.value)}, which the operand's {number.c_type} does not hold"
+        self.padded[node.output] = node
+        return None
+
+    def _sliding(
+        self, value: Value, kernel: tuple[int, int], geometry: Geometry, filler: int
+    ) -> tuple[Value, Sliding]:
+        """What a window reads, and how; padding before it is its own."""
+        if value in self.padded:
+            node = self.padded[value]
+            assert isinstance(node.op, Pad)
+            (top, bottom), (left, right) = node.op.pads[1:3]
+            geometry = replace(geometry, pads=(top, left, bottom, right))
+            value, filler = node.inputs[0], int(node.op.value)
+        _, h, w, c = value.type.shape
+        return value, Sliding(h, w, c, kernel, geometry, filler)
+
     def _conv(self, node: Node, op: Conv2d) -> str | None:
         x, w, b = node.inputs
         if not (isinstance(w, Const) and isinstance(b, Const)):
             return "has weights that are not constant"
-        n, h, width, c = x.type.shape
+        n, _, _, c = x.type.shape
         o, kh, kw, cg = w.type.shape
         if n != 1:
             return f"has a batch of {n}"
-        sliding = Sliding(h, width, c, (kh, kw), op.window)
         interval = whole(self.ranges[x]) if any(op.pads) else self.ranges[x].collapsed()
+        x, sliding = self._sliding(x, (kh, kw), op.window, 0)
         accumulator = self._accumulator(node)
         if accumulator is None:
             return "has a sum that is not proven to fit 32 bits"
@@ -291,12 +325,10 @@ class _Builder:
 
     def _pool(self, node: Node, op: Pool2d) -> str | None:
         (x,) = node.inputs
-        n, h, w, c = x.type.shape
-        if n != 1:
-            return f"has a batch of {n}"
+        if x.type.shape[0] != 1:
+            return f"has a batch of {x.type.shape[0]}"
         largest = isinstance(op, MaxPool2d)
-        filler = self.ranges[x].min if largest else 0
-        sliding = Sliding(h, w, c, op.kernel, op.window, filler)
+        x, sliding = self._sliding(x, op.kernel, op.window, self.ranges[x].min if largest else 0)
         wire = self._out(node)
         self._add(
             ChannelLayer(

@@ -1,6 +1,10 @@
 """Matrix-vector unit: convolutions (behind a window) and fully connected layers, PE rows by SIMD columns a cycle.
 
 Folding as in FINN (Umuroglu et al. 2017, section 4): a vector takes (rows / PE) * (columns / SIMD) cycles.
+
+Row after row, a unit reads its vector at once and gives its sums evenly; column after column it reads evenly and gives
+all sums at the end. Where the vector is the whole frame (fully connected layers), units of both kinds in turn need the
+least FIFOs.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from dnncc.targets.hls.stages.base import (
 from dnncc.targets.hls.stages.window import Sliding, Window, window_cycles, window_resources
 
 MEMORIES = ("bram", "lutram")
+ROWS, COLUMNS = "rows", "columns"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +153,7 @@ class MatrixLayer(Layer):
             self.weights,
             str(config["multiply"]),
             str(config["memory"]),
+            str(config.get("order", ROWS)),
         )
         return [*found, unit]
 
@@ -161,6 +167,7 @@ class Matrix(Stage):
     weights: Weights = _NO_WEIGHTS
     multiply: str = "dsp"
     memory: str = "bram"
+    order: str = ROWS
 
     @property
     def simd(self) -> int:
@@ -180,20 +187,28 @@ class Matrix(Stage):
 
     def schedule(self) -> Schedule:
         sf, nf = self.column_folds, self.row_folds
-        starts = steps(self.vectors, 0, sf * nf)
-        reads = (starts[:, None] + steps(sf)[None, :]).reshape(-1)
-        writes = steps(self.vectors * nf, sf - 1, sf)
+        starts = steps(self.vectors, 0, sf * nf)[:, None]
+        if self.order == ROWS:
+            taken, given = steps(sf), steps(nf, sf - 1, sf)
+        else:
+            taken, given = steps(sf, 0, nf), steps(nf, (sf - 1) * nf)
+        reads, writes = ((starts + at[None, :]).reshape(-1) for at in (taken, given))
         return Schedule(self.vectors * sf * nf, (reads,), (writes,), latency_of(self.simd))
 
     def resources(self, part: Part) -> Resources:
         number = self.inputs[0].wire.number
-        return unit_resources(self.weights, number, self.simd, self.pe, self.multiply, self.memory, part)
+        return unit_resources(
+            self.weights, number, self.simd, self.pe, self.multiply, self.memory, part, self.order
+        )
 
     def roms(self) -> list[Rom]:
         w = self.weights
         nf, pe, simd, folds = self.row_folds, self.pe, self.simd, w.channels // self.simd
         # [rows, taps, channels] -> [row fold, channel fold, tap, PE, SIMD]: the order in which a window sends.
         data = w.data.reshape(nf, pe, w.taps, folds, simd).transpose(0, 3, 2, 1, 4)
+        data = data.reshape(nf, self.column_folds, pe, simd)
+        if self.order == COLUMNS:
+            data = data.transpose(1, 0, 2, 3)
         bias = Number.between(min(int(w.bias.min()), 0), int(w.bias.max()))
         return [
             Rom("weights", w.number, data.reshape(nf * self.column_folds, pe, simd)),
@@ -206,11 +221,12 @@ class Matrix(Stage):
         shape = f"{self.vectors}, {self.column_folds}, {self.row_folds}"
         types = f"{total.c_type}, {product}, {self.weights.number.signed_bits}, {C_STYLES[self.multiply]}"
         roms = f"{self.rom_name('weights')}, {self.rom_name('bias')}"
-        return f"dnncc::matrix<{shape}, {types}>({self.streams()}, {roms})"
+        name = "matrix" if self.order == ROWS else "matrix_by_columns"
+        return f"dnncc::{name}<{shape}, {types}>({self.streams()}, {roms})"
 
 
 def unit_resources(
-    w: Weights, number: Number, simd: int, pe: int, multiply: str, store: str, part: Part
+    w: Weights, number: Number, simd: int, pe: int, multiply: str, store: str, part: Part, order: str = ROWS
 ) -> Resources:
     """Of one unit without its window and FIFOs."""
     columns = w.taps * w.channels
@@ -218,6 +234,8 @@ def unit_resources(
     product, total = product_bits(w.input, w.interval), w.accumulator.bits
     adders = pe * (adder_tree_lut(simd, product) + total)
     held = distributed_ram_lut(simd * number.bits, sf) if nf > 1 else 0
+    if order == COLUMNS:
+        held = distributed_ram_lut(pe * total, nf)
     found = multipliers(multiply, pe * simd, (pe + 1) // 2 * simd, w.input, w.interval, part)
     found += logic(found.lut + adders + held, pe * total) + Resources(lut=-found.lut)
     found += memory(pe * simd * w.number.bits, sf * nf, store, rom=True)
