@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from dnncc.driver import Prepared, parse_options, prepare
+from dnncc.driver import Prepared, prepare
 from dnncc.fpga import Folded, FpgaCompilation, fold, write_design
+from dnncc.options import resolve
 from dnncc.targets.hls import folding
 from dnncc.targets.hls.network import Network as Layers
 from dnncc.targets.hls.network import build_network
@@ -241,7 +242,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     rows: list[Design] = []
     for name, model, calibration in models(options.networks):
-        prepared = prepare(model, None, parse_options(PART, {}), calibration, lambda text: None)
+        prepared = prepare(model, None, resolve(PART, {}), calibration, lambda text: None)
         layers = build_network(prepared.graph, "net")
         for number, (folded, seconds) in enumerate(designs(layers, lambda t, n=name: say(f"{n} on {t}"))):
             rows.append(measure(name, prepared, folded, seconds, BUILD / f"{name}-{number}"))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dnncc.artifact import write_artifact
     from dnncc.benchmark import Benchmark, bench
     from dnncc.calibration import load_samples
-    from dnncc.driver import Compilation, Options
+    from dnncc.driver import Compilation
     from dnncc.driver import compile_model as compile
     from dnncc.errors import DnnccError
     from dnncc.execution import run
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from dnncc.ir.types import DType, Quantization, TensorType
     from dnncc.loading import load
     from dnncc.ops.base import Op
-    from dnncc.passes.base import Pass
+    from dnncc.options import Options
+    from dnncc.passes.base import Pass, Surroundings
     from dnncc.passes.pipeline import Pipeline
     from dnncc.plan import Plan, make_plan
     from dnncc.runtime.library import LibraryModel, load_artifact
@@ -68,6 +69,7 @@ __all__ = [
     "Quantization",
     "RecomputeSchedule",
     "SpillSchedule",
+    "Surroundings",
     "TensorType",
     "Validation",
     "Value",
@@ -97,7 +99,7 @@ _MODULES = {
     "dnncc.artifact": ("write_artifact",),
     "dnncc.benchmark": ("Benchmark", "bench"),
     "dnncc.calibration": ("load_samples",),
-    "dnncc.driver": ("Compilation", "Options"),
+    "dnncc.driver": ("Compilation",),
     "dnncc.errors": ("DnnccError",),
     "dnncc.execution": ("run",),
     "dnncc.exploration": ("Exploration", "explore"),
@@ -108,7 +110,8 @@ _MODULES = {
     "dnncc.ir.types": ("DType", "Quantization", "TensorType"),
     "dnncc.loading": ("load",),
     "dnncc.ops.base": ("Op",),
-    "dnncc.passes.base": ("Pass",),
+    "dnncc.options": ("Options",),
+    "dnncc.passes.base": ("Pass", "Surroundings"),
     "dnncc.passes.pipeline": ("Pipeline",),
     "dnncc.plan": ("Plan", "make_plan"),
     "dnncc.runtime.library": ("LibraryModel", "load_artifact"),

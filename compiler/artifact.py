@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dnncc.errors import OutputError, UnreadableModelError
 from dnncc.ir.graph import Graph, Value
 from dnncc.ir.text import read_ir, write_ir
+from dnncc.ops.fused import operator_name
 
 if TYPE_CHECKING:
     from dnncc.driver import Compilation, Prepared
@@ -158,6 +159,8 @@ def write_text(folder: Path, texts: Mapping[str, str]) -> None:
 
 def manifest_of(compilation: Compilation) -> dict[str, Any]:
     """Everything that reproduces and describes a board's artifact, without hashes of its files."""
+    from dnncc.planner import summary
+
     program, plan = compilation.program, compilation.program.plan
     return {
         **shared_manifest(compilation),
@@ -175,9 +178,10 @@ def manifest_of(compilation: Compilation) -> dict[str, Any]:
             "bound_bytes": plan.bound_bytes,
             "order_peak_bytes": plan.order_peak_bytes,
             "copied_bytes": plan.copied_bytes,
+            **summary(compilation.planning),
         },
         "nodes": [
-            {"name": s.node.name, "op": anchor_op(s.node), "macs": s.node.macs, "kernel": s.function}
+            {"name": s.node.name, "op": operator_name(s.node), "macs": s.node.macs, "kernel": s.function}
             for s in program.steps
         ],
     }
@@ -198,6 +202,7 @@ def shared_manifest(prepared: Prepared) -> dict[str, Any]:
         "io": options.io,
         "options": _plain(asdict(options)),
         "pipeline": prepared.pipeline,
+        "choices": list(prepared.choices),
         "seed": 0,
         "calibrated": prepared.calibrated,
         "rounding": "half_up",
@@ -207,13 +212,6 @@ def shared_manifest(prepared: Prepared) -> dict[str, Any]:
         "macs": graph.macs(),
         "warnings": list(prepared.warnings),
     }
-
-
-def anchor_op(node: Any) -> str:
-    """The operator that a node is known for: a fused group by its anchor."""
-    from dnncc.ops.fused import Fused
-
-    return node.op.anchor.op.name if isinstance(node.op, Fused) else str(node.op.name)
 
 
 def _border(value: Value) -> dict[str, Any]:

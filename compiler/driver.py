@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dnncc.errors import Culprit, DoesNotFitError, UnsupportedError, UsageError
+from dnncc.errors import Culprit, UnsupportedError, UsageError
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, DType
+from dnncc.options import Options, default_pipeline, refuse_budget, resolve
+from dnncc.passes.base import Surroundings
 from dnncc.passes.pipeline import PassStatistics, Pipeline
 
 if TYPE_CHECKING:
+    from dnncc.measures import Setting
     from dnncc.passes.quantize import Accumulator, Agreement
+    from dnncc.planner import Decision
     from dnncc.targets.boards import Board
     from dnncc.targets.program import Program
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a compile can be told; the defaults are those of the command line.
-
-    Attributes:
-        target: a board's name or alias.
-        dtype: "int8", or "float32" for a network that is not quantized.
-        name: prefix of every C symbol.
-        optimize: "ram" takes kernels with less scratch memory and searches longer for a small arena; "time" and
-            "balanced" take the fastest kernels (placing tensors over each other costs no time).
-        dims: values of symbolic dimensions.
-        inputs, outputs: values or nodes between which the model is cut; none: the whole model.
-        io: "int8", or "float32" for a network that converts at its border.
-        weight_bits, activation_bits: of the quantized network; activations are stored in 8.
-        passes: the pass pipeline instead of the default one.
-        dump_ir: a folder for the graph after every pass.
-        time_limit: a measure of how long the planner may search, roughly seconds; deterministic, no clock is read.
-    """
-
-    target: str
-    dtype: str = "int8"
-    name: str = "net"
-    optimize: str = "balanced"
-    dims: Mapping[str, int] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    io: str = "int8"
-    weight_bits: int = 8
-    activation_bits: int = 8
-    passes: str | None = None
-    dump_ir: Path | None = None
-    time_limit: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +33,11 @@ class Prepared:
         model_hash: sha256 of the model file.
         float_graph: the simplified float graph.
         graph: the integer (or float) graph before fusion: what the interpreter runs, the network's meaning.
-        pipeline: the pass pipeline that was run, reproducible.
+        pipeline: the pass pipeline that was run, with every choice that a pass made as an option.
         accumulators: exact intervals of every accumulator, empty for a float compile.
         samples: integer inputs kept for the self-test, one tuple of arrays per sample.
         calibrated: whether real samples were given; False means made up ones.
+        choices: what passes chose and from what, see ``Pass.record``, in the pipeline's order.
         statistics: what each pass did.
         agreement: where the model gives its own grids: how far each value is from what the model says, in steps;
             empty for others.
@@ -82,6 +52,7 @@ class Prepared:
     accumulators: tuple[Accumulator, ...]
     samples: tuple[tuple[Array, ...], ...]
     calibrated: bool
+    choices: tuple[Mapping[str, Any], ...]
     statistics: tuple[PassStatistics, ...]
     agreement: tuple[Agreement, ...]
     warnings: tuple[str, ...]
@@ -94,35 +65,17 @@ class Compilation(Prepared):
     Attributes:
         board: the machine it is for.
         program: kernels, constants, plan.
+        planning: the measures that were tried to make it fit, and why this program was chosen.
         seconds: wall time of the compile.
     """
 
     board: Board
     program: Program
+    planning: Decision
     seconds: float
 
 
 Progress = Callable[[str], None]
-_CHOICES: dict[str, tuple[object, ...]] = {
-    "dtype": ("int8", "float32"),
-    "optimize": ("ram", "time", "balanced"),
-    "io": ("int8", "float32"),
-    "weight_bits": (8, 4, 3, 2),
-    "activation_bits": (8, 4),
-}
-# fmt: off
-_C_KEYWORDS = frozenset((
-    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
-    "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
-    "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while",
-))
-# NAME_t would be a type of <stdint.h> or <stddef.h>, or NAME.h one of the headers that the sources include.
-_C_TAKEN = frozenset((
-    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "intptr", "uintptr", "intmax",
-    "uintmax", "size", "ssize", "ptrdiff", "wchar", "max_align", "nullptr", "dnncc", "dnncc_math", "stdint", "stddef",
-    "string", "stdio", "stdlib", "limits", "math", "stdbool", "main",
-))
-# fmt: on
 SYNTHETIC_SAMPLES = 32
 SELFTEST_SAMPLES = 4
 _SHOWN = 8
@@ -155,24 +108,31 @@ def compile_model(
         ModelError, UsageError, DoesNotFitError: with every culprit; nothing has been written then.
     """
     from dnncc.artifact import check_writable, write_artifact
+    from dnncc.fits import check_fits
+    from dnncc.planner import Planner
     from dnncc.targets.boards import load_board
     from dnncc.targets.hls.parts import is_hls
+    from dnncc.targets.program import assemble
 
-    start = time.perf_counter()
-    say = progress or (lambda text: None)
     if is_hls(target):
         raise UsageError(f"'{target}' is an FPGA", help="compile for it with dnncc.compile_fpga")
-    chosen = parse_options(target, options)
+    start = time.perf_counter()
+    say = progress or (lambda text: None)
+    chosen = resolve(target, options)
     board = load_board(target)
+    refuse_budget(chosen, "cycles", "FPGAs")
     if output is not None:
         check_writable(Path(output))
     prepared = prepare(model, example_inputs, chosen, calibrate, say)
     say("lowering and planning")
-    program = _program(prepared.graph, chosen, board, say)
-    _check_fits(program, board)
+    planning = Planner(setting_of(prepared.graph, chosen, board, say), chosen.optimize).decide()
+    taken = planning.chosen
+    program = assemble(chosen.name, taken.graph, taken.code, taken.plan)
+    check_fits(planning, program, board)
     shared = {field.name: getattr(prepared, field.name) for field in fields(prepared)}
     shared["warnings"] = (*_warn_float(chosen, board), *prepared.warnings)
-    compilation = Compilation(board=board, program=program, seconds=time.perf_counter() - start, **shared)
+    seconds = time.perf_counter() - start
+    compilation = Compilation(board=board, program=program, planning=planning, seconds=seconds, **shared)
     if output is not None:
         say("writing the artifact")
         write_artifact(compilation, Path(output))
@@ -188,20 +148,24 @@ def prepare(
 ) -> Prepared:
     """What every target starts from: the model read, simplified and quantized. Arguments as of ``compile_model``."""
     from dnncc.loading import load_hashed
+    from dnncc.passes.quantize import Quantize
     from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
 
     say("reading the model")
     graph, model_hash = load_hashed(
         model, options.dims, example_inputs=example_inputs, inputs=options.inputs, outputs=options.outputs
     )
-    samples, calibrated = _samples(graph, calibrate)
+    surroundings = _surroundings(graph, calibrate, options)
     say("simplifying and quantizing")
     pipeline = Pipeline.parse(options.passes if options.passes is not None else default_pipeline(options))
     float_graph = graph.clone()
-    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, options, float_graph)
-    warnings = _warn_scales(float_graph, learned, calibrated)
+    pipeline = pipeline.bind(surroundings)
+    meaning, statistics = _run_pipeline(pipeline, graph, options, float_graph)
+    learned = [n for p in pipeline.passes if isinstance(p, Quantize) for n in p.calibrated]
+    warnings = _warn_scales(float_graph, learned, surroundings.real)
+    warnings += [note for p in pipeline.passes for note in p.notes()]
     _check_legal(meaning, options)
-    selftest = _selftest_samples(meaning, samples)
+    selftest = _selftest_samples(meaning, surroundings.samples)
     agreement = _agreement(float_graph, meaning, selftest, learned)
     warnings += [
         f"'{a.node}' can be {a.steps} steps of '{a.value}' away from the model: {a.reason}"
@@ -213,51 +177,15 @@ def prepare(
         model_hash=model_hash,
         float_graph=float_graph,
         graph=meaning,
-        pipeline=str(pipeline),
+        pipeline=str(pipeline.resolved()),
         accumulators=_accumulators(meaning),
         samples=selftest,
-        calibrated=calibrated,
+        calibrated=surroundings.real,
+        choices=tuple({"pass": p.name, **p.record()} for p in pipeline.passes if p.record()),
         statistics=tuple(statistics),
         agreement=agreement,
         warnings=tuple(warnings),
     )
-
-
-def default_pipeline(options: Options) -> str:
-    """The pass pipeline of these options, as text."""
-    if options.dtype == "float32":
-        return "simplify"
-    given = {"weights": options.weight_bits, "activations": options.activation_bits, "io": options.io}
-    default = {"weights": 8, "activations": 8, "io": "int8"}
-    text = ",".join(f"{k}={v}" for k, v in given.items() if v != default[k])
-    return f"simplify,quantize{{{text}}},cse,dce" if text else "simplify,quantize,cse,dce"
-
-
-def parse_options(target: str, given: Mapping[str, Any]) -> Options:
-    from dnncc.runtime.suggest import did_you_mean
-
-    known = [f.name for f in fields(Options)]
-    for name in given:
-        if name not in known:
-            raise UsageError(f"unknown option '{name}'{did_you_mean(name, known)}")
-    options = Options(target=target, **given)
-    if options.dtype == "float32":
-        options = replace(options, io="float32")
-    for name, choices in _CHOICES.items():
-        value = getattr(options, name)
-        if value not in choices:
-            shown = ", ".join(map(str, choices))
-            raise UsageError(f"{name} cannot be {value!r}", help=f"choose one of {shown}")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", options.name) or _taken(options.name):
-        raise UsageError(
-            f"'{options.name}' cannot prefix C names", help="choose letters, digits and _, with --name"
-        )
-    return options
-
-
-def _taken(name: str) -> bool:
-    """Whether C or its headers use the name, or dnncc.h the macros with this prefix."""
-    return name in _C_KEYWORDS | _C_TAKEN or name.lower() == "dnncc"
 
 
 def _warn_float(options: Options, board: Board) -> list[str]:
@@ -278,35 +206,34 @@ def _warn_scales(float_graph: Graph, learned: Sequence[str], calibrated: bool) -
     return [f"{reason} {_NOISE}"]
 
 
-def _samples(
-    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None
-) -> tuple[dict[str, Array], bool]:
-    from dnncc.calibration import load_samples, synthetic_samples
+def _surroundings(
+    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None, options: Options
+) -> Surroundings:
+    from dnncc.calibration import load_others, load_samples, synthetic_samples
 
-    if calibrate is not None:
-        return load_samples(calibrate, graph), True
-    return synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0), False
+    if calibrate is None:
+        samples = synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0)
+        return Surroundings(samples, real=False, target=options.target, dtype=options.dtype)
+    samples = load_samples(calibrate, graph)
+    others = load_others(calibrate, samples)
+    return Surroundings(samples, others, target=options.target, dtype=options.dtype)
 
 
 def _run_pipeline(
-    pipeline: Pipeline, graph: Graph, samples: dict[str, Array], options: Options, float_graph: Graph
-) -> tuple[Graph, list[PassStatistics], list[str]]:
-    """The network's meaning, what each pass did, and the values whose scales the samples decided about;
-    ``float_graph`` becomes the last graph before quantization.
-    """
+    pipeline: Pipeline, graph: Graph, options: Options, float_graph: Graph
+) -> tuple[Graph, list[PassStatistics]]:
+    """The network's meaning, and what each pass did; ``float_graph`` becomes the last graph before quantization."""
     from dnncc.ir.verify import verify_integer
-    from dnncc.passes.quantize import Quantize, bind_samples
 
     def observe(statistics: PassStatistics, current: Graph) -> None:
         if all(not v.type.dtype.is_integer or v.type.quantization is None for v in current.values()):
             copy = current.clone()
             float_graph.inputs, float_graph.outputs, float_graph.nodes = copy.inputs, copy.outputs, copy.nodes
 
-    bound = bind_samples(pipeline, samples)
-    statistics = bound.run(graph, options.dump_ir, observe)
+    statistics = pipeline.run(graph, options.dump_ir, observe)
     if options.dtype == "int8":
         verify_integer(graph)
-    return graph, statistics, [n for p in bound.passes if isinstance(p, Quantize) for n in p.calibrated]
+    return graph, statistics
 
 
 def _check_legal(graph: Graph, options: Options) -> None:
@@ -319,72 +246,35 @@ def _check_legal(graph: Graph, options: Options) -> None:
         )
 
 
-_EFFORT = {"ram": 10.0, "balanced": 2.0, "time": 2.0}
+_EFFORT = 2.0
 
 
-def _program(meaning: Graph, options: Options, board: Board, say: Progress) -> Program:
+def setting_of(meaning: Graph, options: Options, board: Board, say: Progress) -> Setting:
+    """What the planner works with: a network, a board's memories, the kernels of its family."""
+    from dnncc.measures import Setting
     from dnncc.passes.planning.problem import Pool
-    from dnncc.targets.program import build_program
+    from dnncc.targets.program import Kernels
     from dnncc.targets.target import target_of
 
-    fused = meaning.clone()
-    Pipeline.parse("last-step,separate-outputs,fuse").run(fused)
-    effort = _EFFORT[options.optimize] if options.time_limit is None else max(options.time_limit, 0.0)
-
     def report(best: int, bound: int) -> None:
-        say(f"planning: {best:,} bytes, at least {bound:,}")
+        say(f"planning: {best:,}, at least {bound:,}")
 
     # Cycles per byte accessed count only against each other: every access takes one, and waits.
     pools = [Pool(p.name, p.bytes, 1 + p.wait_states) for p in board.ram_pools]
     outer = board.external
     external = None if outer is None else Pool(outer.name, outer.bytes, 1 + outer.wait_states)
+    effort = _EFFORT if options.time_limit is None else max(options.time_limit, 0.0)
     target = target_of(board)
-    compact = options.optimize == "ram"
-    return build_program(
-        fused, options.name, compact, effort, report, pools, external, target.lower, target.alignment
+    return Setting(
+        meaning,
+        Kernels(target.lower),
+        pools,
+        external,
+        options.ram_budget,
+        target.alignment,
+        effort,
+        report,
     )
-
-
-def _check_fits(program: Program, board: Board) -> None:
-    """Arenas against the board's RAM pools, constants against its flash."""
-    from dnncc.artifact import anchor_op
-
-    plan = program.plan
-    flash = next((p for p in board.pools if p.kind == "flash"), None)
-    culprits = []
-    node = plan.steps[plan.peak_step] if plan.steps else None
-    for pool in plan.pools:
-        if node is not None and pool.capacity is not None and pool.bytes > pool.capacity:
-            culprits.append(
-                Culprit(
-                    f"pool '{pool.name}'",
-                    reason=f"needs {pool.bytes:,} of {pool.capacity:,} bytes, "
-                    f"{pool.bytes - pool.capacity:,} too many; all pools together need at least "
-                    f"{plan.bound_bytes:,}; the peak is at node '{node.name}' ({anchor_op(node)})",
-                )
-            )
-    if plan.copied_bytes and board.external is None and not board.is_host:
-        culprits.append(
-            Culprit(
-                plan.pools[-1].name,
-                reason=f"the graph spills {plan.pools[-1].bytes:,} bytes, but the board has no pool of kind 'external'",
-            )
-        )
-    if flash is not None and flash.bytes is not None and program.weights_bytes > flash.bytes:
-        largest = max(program.steps, key=lambda s: sum(program.constants[c].nbytes for c in s.constants))
-        culprits.append(
-            Culprit(
-                f"pool '{flash.name}'",
-                reason=f"needs {program.weights_bytes:,} of {flash.bytes:,} bytes for weights, "
-                f"{program.weights_bytes - flash.bytes:,} too many; most are of node '{largest.node.name}'",
-            )
-        )
-    if culprits:
-        raise DoesNotFitError(
-            f"the network does not fit '{board.name}'",
-            culprits,
-            help="choose a board with more memory (dnncc list boards), a smaller input, or a smaller network",
-        )
 
 
 def _accumulators(graph: Graph) -> tuple[Accumulator, ...]:

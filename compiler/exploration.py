@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnncc.driver import Prepared, Progress, parse_options, prepare
+from dnncc.driver import Prepared, Progress, prepare
 from dnncc.errors import DoesNotFitError, UsageError
 from dnncc.ir.types import Array
+from dnncc.options import resolve
 
 if TYPE_CHECKING:
     from dnncc.fpga import Folded
@@ -73,7 +74,7 @@ def explore(
 
     say = progress or (lambda text: None)
     chosen = _parts([target] if isinstance(target, str) else list(target))
-    settings = parse_options(chosen[0].target, options)
+    settings = resolve(chosen[0].target, options)
     prepared: Prepared = prepare(model, example_inputs, settings, calibrate, say)
     network = build_network(prepared.graph, settings.name)
     points: list[Point] = []

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dnncc.driver import Prepared, Progress, parse_options, prepare
+from dnncc.driver import Prepared, Progress, prepare
 from dnncc.errors import Culprit, DoesNotFitError, UsageError
 from dnncc.interpreter import interpret
 from dnncc.ir.types import Array
+from dnncc.options import refuse_budget, resolve
 
 if TYPE_CHECKING:
     from dnncc.targets.hls.folding import Problem, Solution
@@ -85,7 +86,6 @@ def compile_fpga(
     target: str,
     calibrate: str | Path | Mapping[str, Array] | None = None,
     output: str | Path | None = None,
-    cycles: int | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> FpgaCompilation:
@@ -93,8 +93,9 @@ def compile_fpga(
 
     Args:
         target: "hls:" and a part's name or TOML file.
-        cycles: a frame may take so many; the folding then takes the least resources. None: as fast as the part allows.
-        model, example_inputs, calibrate, output, progress, options: see ``dnncc.compile``.
+        model, example_inputs, calibrate, output, progress, options: see ``dnncc.compile``. With the budget "cycles" a
+            frame may take so many, and the folding takes the least resources; without, it is as fast as the part
+            allows.
 
     Raises:
         UnsupportedError: operators that cannot stream, all of them.
@@ -108,7 +109,8 @@ def compile_fpga(
     start = time.perf_counter()
     say = progress or (lambda text: None)
     part = load_part(target)
-    chosen = replace(parse_options(part.target, options))
+    chosen = resolve(part.target, options)
+    refuse_budget(chosen, "ram", "boards")
     if chosen.dtype != "int8" or chosen.io != "int8":
         raise UsageError(
             "an FPGA computes with integers only", help="leave out --dtype float32 and --io float32"
@@ -117,7 +119,7 @@ def compile_fpga(
         check_writable(Path(output))
     prepared = prepare(model, example_inputs, chosen, calibrate, say)
     say("folding")
-    folded = fold(build_network(prepared.graph, chosen.name), part, cycles, say)
+    folded = fold(build_network(prepared.graph, chosen.name), part, chosen.cycles_budget, say)
     shared = {field.name: getattr(prepared, field.name) for field in fields(prepared)}
     compilation = FpgaCompilation(part=part, folded=folded, seconds=time.perf_counter() - start, **shared)
     if output is not None:

@@ -26,6 +26,7 @@ from dnncc.passes.planning.problem import (
     Progress,
     Tensor,
 )
+from dnncc.plan_check import check_plan
 
 ALIGNMENT = 4  # words are loaded and stored as such
 
@@ -37,10 +38,12 @@ class KernelNeeds:
     Attributes:
         scratch: bytes that the kernel needs while it runs.
         overlaps: (output index, input index) -> distance, see ``dnncc.passes.planning.problem.Overlap``.
+        alignment: of the scratch memory, in bytes, where the plan's would not do.
     """
 
     scratch: int
     overlaps: Mapping[tuple[int, int], int]
+    alignment: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Plan:
         status: "optimal" if the arena equals the bound, else "feasible".
         peak_step: the first step at which most bytes of the arena are in use.
         order_peak_bytes: the peak without fragmentation, as the order search counts it.
+        effort: states that the order search expanded and placements that were tried; no measure of time, but the same
+            on every machine.
     """
 
     steps: tuple[Node, ...]
@@ -86,6 +91,7 @@ class Plan:
     pool_of: dict[Value, int]
     scratch_pools: tuple[int, ...]
     alignment: int = ALIGNMENT
+    effort: int = 0
 
     @property
     def copied_bytes(self) -> int:
@@ -171,8 +177,10 @@ def make_plan(
     """Order the graph's nodes (in place) and place its values; those that ``spill`` writes go to the external pool.
 
     The first pool takes everything if it can and none is faster; else the pools share it, for the least cost of all
-    accesses. Where nothing fits, the plan says so (`Plan.fits`). `state` says what the graph must be like.
+    accesses. Where nothing fits, the plan says so (`Plan.fits`). `state` says what the graph must be like. The plan has
+    passed `dnncc.plan_check.check_plan`.
     """
+    alignment = alignment_of(graph, needs, alignment)
     producers = graph.producers()
     stated = state(graph, needs)
     problem, steps, index = stated.problem, stated.steps, stated.index
@@ -193,7 +201,7 @@ def make_plan(
     )
     away = _place_external(ordered, effort, alignment)
     external_pools = (PoolUse(external.name, away.height, external.bytes),) if away.offsets else ()
-    return Plan(
+    plan = Plan(
         steps=tuple(ordered),
         offsets={v: at[b] for v, b in bases.items() if b in at} | away.offsets,
         scratch=tuple(at.get(len(problem.tensors) + i) for i in found.order),
@@ -208,7 +216,16 @@ def make_plan(
         pool_of={v: pool[b] for v, b in bases.items() if b in at} | dict.fromkeys(away.offsets, len(pools)),
         scratch_pools=tuple(pool.get(len(problem.tensors) + i, 0) for i in found.order),
         alignment=alignment,
+        effort=found.nodes + placed.placements,
     )
+    check_plan(graph, needs, plan)
+    return plan
+
+
+def alignment_of(graph: Graph, needs: Mapping[Node, KernelNeeds], least: int) -> int:
+    """What everything in the arenas has to be aligned to: the widest element's size, if more than ``least`` bytes."""
+    elements = (v.type.dtype.bytes for node in graph.nodes for v in node.outputs)
+    return max(least, *elements, *(need.alignment for need in needs.values()), 1)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dnncc.errors import BudgetError, Culprit
-from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.errors import BudgetError
+from dnncc.ir.graph import Graph, Node, Value
 from dnncc.passes.planning.problem import Progress
 from dnncc.passes.planning.recompute.problem import RematProblem, RematSolution
 from dnncc.passes.planning.recompute.solve import solve
 from dnncc.plan import KernelNeeds, StatedGraph, root, state
+from dnncc.working_set import LOWER, culprits_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Rematerialized:
     Attributes:
         graph: the graph with clones, in the order of the solution's sequence.
         needs: of every node of it that is no view.
-        clones: the nodes that run again, each with the node of the graph that it repeats.
+        clones: the nodes that run again, each with the node of the given graph that it repeats.
+        origin: node of the graph -> the node of the given graph that it is or repeats.
         solution: peak, budget's bound, added work and its bound; all in the planner's terms.
         given_peak: of the order that was given.
     """
@@ -32,6 +34,7 @@ class Rematerialized:
     graph: Graph
     needs: Mapping[Node, KernelNeeds]
     clones: Mapping[Node, Node]
+    origin: Mapping[Node, Node]
     solution: RematSolution
     given_peak: int
 
@@ -76,7 +79,8 @@ def rematerialize(
     repeated = {again: originals[node] for again, node in clones.items() if not node.op.is_view}
     kept = {pairs[n]: need for n, need in needs.items() if n in pairs}
     known = {n: kept[clones.get(n, n)] for n in clone.nodes if not n.op.is_view}
-    return Rematerialized(clone, known, repeated, found, given_peak)
+    origin = {n: originals[clones.get(n, n)] for n in clone.nodes}
+    return Rematerialized(clone, known, repeated, origin, found, given_peak)
 
 
 def node_work(node: Node) -> int:
@@ -155,18 +159,9 @@ def out_of_budget(stated: StatedGraph, problem: RematProblem, found: RematSoluti
         what = "it is proven that no sequence keeps" if proven else "no sequence was found that keeps"
         return BudgetError(f"{what} within {problem.budget:,} bytes; {reached}", help="a larger budget")
     node = stated.steps[found.least_operator]
-    culprits = [
-        Culprit(node.name, node.op.name, f"writes {sum(v.type.bytes for v in node.outputs):,} bytes"),
-        *(
-            Culprit(v.name, reason=f"its {v.type.bytes:,} bytes are read")
-            for v in node.inputs
-            if not isinstance(v, Const) and stated.problem.tensors[stated.index[v]].size
-        ),
-    ]
     return BudgetError(
         f"no order and no recomputation keeps within {problem.budget:,} bytes: at least {least:,} are "
         f"needed, because node '{node.name}' needs what it reads and what it writes at once",
-        culprits,
-        help=f"a budget of at least {least:,} bytes; computing '{node.name}' in patches or writing over "
-        "what it reads can lower the bound",
+        culprits_of(stated, found.least_operator),
+        help=f"a budget of at least {least:,} bytes; {LOWER.format(node=node.name)}",
     )

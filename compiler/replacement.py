@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dnncc.errors import BudgetError, Culprit
-from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.errors import BudgetError
+from dnncc.ir.graph import Graph, Node, Value
 from dnncc.ops.retrieve import Retrieve
 from dnncc.ops.spill import Spill
 from dnncc.passes.planning.problem import Progress
 from dnncc.passes.planning.spill.problem import Kind, SpillProblem, SpillSolution
 from dnncc.passes.planning.spill.solve import solve
 from dnncc.plan import ALIGNMENT, KernelNeeds, StatedGraph, state
+from dnncc.working_set import LOWER, culprits_of
 
 Copies = Sequence[tuple[Kind, Value]]
 """What is copied before a step: values of the graph that are no views."""
@@ -28,7 +29,7 @@ class Replaced:
     Attributes:
         graph: with ``spill`` and ``retrieve`` nodes, in the order of the plan.
         needs: of every node of it that is no view.
-        origin: node of the given graph -> the same node here.
+        origin: node of it -> the same node of the given graph; copies have none.
         solution: bytes copied, their bound, addresses; in the planner's terms.
     """
 
@@ -43,6 +44,7 @@ def replace_tensors(
     needs: Mapping[Node, KernelNeeds],
     scratchpad: int,
     *,
+    alignment: int = ALIGNMENT,
     time_limit: float | None = None,
     threads: int = 1,
     progress: Progress | None = None,
@@ -53,6 +55,7 @@ def replace_tensors(
         graph: of fused nodes and views; it stays as it is. See `dnncc.plan.state` for what it must be like.
         needs: of every node that is no view.
         scratchpad: bytes.
+        alignment: of everything in it, in bytes.
         time_limit, threads, progress: see `dnncc.passes.planning.spill.solve.solve`; progress gets bytes copied.
 
     Raises:
@@ -62,16 +65,20 @@ def replace_tensors(
     origin = dict(zip(graph.nodes, clone.nodes, strict=True))
     kept = {origin[n]: need for n, need in needs.items() if n in origin}
     stated = state(clone, kept)
-    found = plan_copies(stated, scratchpad, time_limit=time_limit, threads=threads, progress=progress)
+    found = plan_copies(
+        stated, scratchpad, alignment=alignment, time_limit=time_limit, threads=threads, progress=progress
+    )
     insert_copies(clone, [[stated.steps[v]] for v in found.order], copies_of(stated, found))
     known = {n: kept.get(n, KernelNeeds(0, {})) for n in clone.nodes if not n.op.is_view}
-    return Replaced(clone, known, origin, found)
+    left = set(clone.nodes)
+    return Replaced(clone, known, {here: n for n, here in origin.items() if here in left}, found)
 
 
 def plan_copies(
     stated: StatedGraph,
     scratchpad: int,
     *,
+    alignment: int = ALIGNMENT,
     time_limit: float | None = None,
     threads: int = 1,
     progress: Progress | None = None,
@@ -81,7 +88,7 @@ def plan_copies(
     Raises:
         BudgetError: there is none, or none was found.
     """
-    problem = SpillProblem(stated.problem, scratchpad, ALIGNMENT)
+    problem = SpillProblem(stated.problem, scratchpad, alignment)
     found = solve(problem, time_limit=time_limit, threads=threads, progress=progress)
     if found.status in ("infeasible", "unknown"):
         raise _no_plan(stated, scratchpad, found)
@@ -156,18 +163,9 @@ def _no_plan(stated: StatedGraph, scratchpad: int, found: SpillSolution) -> Budg
             help=f"it is not proven that there is none; {found.least_capacity:,} bytes are needed at least",
         )
     node = stated.steps[found.least_operator]
-    culprits = [
-        Culprit(node.name, node.op.name, f"writes {sum(v.type.bytes for v in node.outputs):,} bytes"),
-        *(
-            Culprit(v.name, reason=f"its {v.type.bytes:,} bytes are read")
-            for v in node.inputs
-            if not isinstance(v, Const) and stated.problem.tensors[stated.index[v]].size
-        ),
-    ]
     return BudgetError(
         f"a scratchpad of {scratchpad:,} bytes is too small: at least {found.least_capacity:,} are needed, because "
         f"node '{node.name}' needs what it reads and what it writes at once",
-        culprits,
-        help=f"a scratchpad of at least {found.least_capacity:,} bytes; computing '{node.name}' in patches or writing "
-        "over what it reads can lower the bound",
+        culprits_of(stated, found.least_operator),
+        help=f"a scratchpad of at least {found.least_capacity:,} bytes; {LOWER.format(node=node.name)}",
     )

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from dnncc.ir.graph import Graph, Node
+from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array
 from dnncc.ops.fused import Fused
 from dnncc.ops.transfer import Transfer
-from dnncc.passes.planning.place import DEFAULT_EFFORT
-from dnncc.plan import ALIGNMENT, DEFAULT_POOLS, EXTERNAL, KernelNeeds, Plan, make_plan
+from dnncc.plan import KernelNeeds, Plan, make_plan
 
 if TYPE_CHECKING:
-    from dnncc.passes.planning.problem import Pool, Progress
     from dnncc.targets.lowering.emit_c import CFunction
 
 
-_ATTEMPTS = 4
 Lower = Callable[[Node, bool], "GroupCode"]
 """Schedules, lowers and prints one ``fused`` node; the flag asks for little scratch memory."""
 
@@ -115,38 +113,74 @@ class Program:
         return sum(int(c.nbytes) for c in self.constants.values())
 
 
-def build_program(
-    graph: Graph,
-    name: str,
-    compact: bool = False,
-    effort: float = DEFAULT_EFFORT,
-    progress: Progress | None = None,
-    pools: Sequence[Pool] = DEFAULT_POOLS,
-    external: Pool | None = None,
-    lower: Lower | None = None,
-    alignment: int = ALIGNMENT,
-) -> Program:
-    """Lower every group of a fused graph, plan the memory, and name what is shared.
+class Kernels:
+    """Lowers each group once, in whichever of several graphs it is met.
+
+    Args:
+        lower: of the target; by default portable C.
+    """
+
+    def __init__(self, lower: Lower | None = None) -> None:
+        self._lower = lower or lower_group
+        self._known: dict[Hashable, GroupCode] = {}
+
+    def of(self, graph: Graph, compact: bool = False) -> dict[Node, GroupCode]:
+        """The code of every group of a fused graph; views and copies between memories have none.
+
+        Args:
+            compact: prefer less scratch memory to fewer instructions.
+        """
+        return {
+            n: self._code(n, compact)
+            for n in graph.nodes
+            if not isinstance(n.op, Transfer) and not n.op.is_view
+        }
+
+    def _code(self, node: Node, compact: bool) -> GroupCode:
+        assert isinstance(node.op, Fused)
+        key = (compact, _signature(node.op.graph))
+        if key not in self._known:
+            self._known[key] = self._lower(node, compact)
+        return self._known[key]
+
+
+def _signature(body: Graph) -> Hashable:
+    """What the code of a group depends on: everything but names."""
+    index: dict[Value, Hashable] = {v: (i, v.type) for i, v in enumerate(body.inputs)}
+
+    def of(value: Value) -> Hashable:
+        if value not in index:
+            digest = sha256(value.data.tobytes()).digest() if isinstance(value, Const) else b""
+            index[value] = (len(index), value.type, digest)
+        return index[value]
+
+    nodes = tuple((n.op, *map(of, n.inputs), *map(of, n.outputs)) for n in body.nodes)
+    return nodes, tuple(map(of, body.outputs)), len(body.inputs)
+
+
+def needs_of(graph: Graph, code: Mapping[Node, GroupCode]) -> dict[Node, KernelNeeds]:
+    """What the planner must know of every node that is no view."""
+    return {n: code[n].needs if n in code else KernelNeeds(0, {}) for n in graph.nodes if not n.op.is_view}
+
+
+def build_program(graph: Graph, name: str, kernels: Kernels | None = None) -> Program:
+    """Lower every group of a fused graph and plan its memory, as if there were no limit to it.
 
     Args:
         name: prefix of every C symbol.
-        compact: prefer less scratch memory to fewer instructions.
-        effort: of the placement, see ``dnncc.passes.planning.place.solve``.
-        progress: called with the planner's incumbent and bound.
-        pools: where values may lie, the default pool first.
-        external: where values may be copied to while nobody uses them, if they do not fit.
-        lower: of the target; by default portable C.
-        alignment: of everything in the arenas, in bytes.
-
-    Raises:
-        BudgetError: not even with copies to the external pool it fits the default one.
+        kernels: of the target; by default portable C.
     """
-    lower = lower or lower_group
-    code = {n: lower(n, compact) for n in graph.nodes if not isinstance(n.op, Transfer) and not n.op.is_view}
-    needs = {n: code[n].needs if n in code else KernelNeeds(0, {}) for n in graph.nodes if not n.op.is_view}
-    plan = make_plan(graph, needs, effort, progress, pools, external or EXTERNAL, alignment)
-    if external is not None and not plan.fits and not plan.copied_bytes:
-        graph, code, plan = _spilled(graph, code, effort, progress, pools, external)
+    code = (kernels or Kernels()).of(graph)
+    return assemble(name, graph, code, make_plan(graph, needs_of(graph, code)))
+
+
+def assemble(name: str, graph: Graph, code: Mapping[Node, GroupCode], plan: Plan) -> Program:
+    """A planned graph as calls of C functions; what is the same is written once.
+
+    Args:
+        name: prefix of every C symbol.
+        code: of every group.
+    """
     functions: dict[str, CFunction] = {}
     constants: dict[str, Array] = {}
     known_functions: dict[CFunction, str] = {}
@@ -171,31 +205,6 @@ def build_program(
     return Program(name, graph, plan, tuple(steps), functions, constants, code)
 
 
-def _spilled(
-    graph: Graph,
-    code: Mapping[Node, GroupCode],
-    effort: float,
-    progress: Progress | None,
-    pools: Sequence[Pool],
-    external: Pool,
-) -> tuple[Graph, dict[Node, GroupCode], Plan]:
-    """The graph with copies to the external pool, for which the default pool suffices.
-
-    Placing all kernels and copies anew may lose some bytes: then the copies are planned for so many fewer.
-    """
-    from dnncc.replacement import replace_tensors
-
-    needs = {node: c.needs for node, c in code.items()}
-    capacity = room = pools[0].bytes or 0
-    for _ in range(_ATTEMPTS):
-        replaced = replace_tensors(graph, needs, room, progress=progress)
-        plan = make_plan(replaced.graph, replaced.needs, effort, progress, pools, external)
-        if plan.pools[0].bytes <= capacity:
-            break
-        room -= plan.pools[0].bytes - capacity
-    return replaced.graph, {replaced.origin[node]: c for node, c in code.items()}, plan
-
-
 def lower_group(node: Node, compact: bool = False) -> GroupCode:
     """Schedule, lower and print one ``fused`` node."""
     # tvm takes seconds to import: only a compile that comes this far pays for it.
@@ -208,5 +217,8 @@ def lower_group(node: Node, compact: bool = False) -> GroupCode:
     kernel = build_kernel(body, node.op.anchor, compact)
     function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants))
     return GroupCode(
-        kernel.strategy, function, kernel.constants, KernelNeeds(function.scratch_bytes, kernel.overlaps)
+        kernel.strategy,
+        function,
+        kernel.constants,
+        KernelNeeds(function.scratch_bytes, kernel.overlaps, function.alignment),
     )

@@ -73,9 +73,10 @@ def everything() -> onnx.ModelProto:
 
 def quantized(proto: onnx.ModelProto) -> Graph:
     """The integer graph, from made up samples."""
-    from dnncc.driver import parse_options, prepare
+    from dnncc.driver import prepare
+    from dnncc.options import resolve
 
-    return prepare(proto, None, parse_options("hls", {}), None, lambda text: None).graph
+    return prepare(proto, None, resolve("hls", {}), None, lambda text: None).graph
 
 
 def network(proto: onnx.ModelProto) -> Network:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnncc.cli.budgets import add_budgets
 from dnncc.cli.command import Command, Outcome
 from dnncc.cli.config import add_config
 from dnncc.cli.cuts import add_cuts
@@ -51,6 +52,7 @@ def add_arguments(parser: Parser) -> None:
     parser.choice(
         "--activation-bits", values=(8, 4), default=8, help="bits of an activation inside the network"
     )
+    add_budgets(parser)
     add_dims(parser)
     add_cuts(parser)
     parser.choice(
@@ -59,12 +61,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--passes", metavar="P,...", help="the pass pipeline, instead of the usual one")
     parser.add_argument("--dump-ir", type=Path, metavar="DIR", help="write the graph after each pass as text")
     add_config(parser)
-    parser.add_argument(
-        "--budget",
-        type=_cycles,
-        metavar="cycles=N",
-        help="FPGAs: the smallest design of at most N cycles per frame (default: the fastest that fits)",
-    )
     parser.add_argument(
         "--time-limit", type=_seconds, metavar="S", help="seconds for each search for a better plan"
     )
@@ -75,7 +71,6 @@ def run(arguments: Namespace) -> Outcome:
 
     from dnncc.cli.progress import progress
     from dnncc.driver import compile_model
-    from dnncc.errors import UsageError
     from dnncc.targets.hls.parts import is_hls
 
     output: Path = arguments.output or Path("build") / arguments.name
@@ -89,6 +84,7 @@ def run(arguments: Namespace) -> Outcome:
         "io": arguments.io,
         "weight_bits": arguments.weight_bits,
         "activation_bits": arguments.activation_bits,
+        "budget": dict(arguments.budget),
         "passes": arguments.passes,
         "dump_ir": arguments.dump_ir,
         "time_limit": arguments.time_limit,
@@ -97,8 +93,6 @@ def run(arguments: Namespace) -> Outcome:
     with progress() as say:
         if is_hls(arguments.target):
             return compile_and_describe(arguments, output, options, say)
-        if arguments.budget is not None:
-            raise UsageError("--budget cycles=N is for FPGAs", help="choose a target such as hls:zu3eg")
         compilation = compile_model(
             arguments.model,
             target=arguments.target,
@@ -131,6 +125,7 @@ def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str
         "nodes",
         "calibrated",
         "pipeline",
+        "choices",
         "warnings",
     )
     return {
@@ -208,13 +203,6 @@ def _text(document: dict[str, Any], kinds: Mapping[str, str]) -> str:
         )
     lines.append(f"  in {document['seconds']:.1f} s; next: dnncc validate {document['artifact']}")
     return "\n".join(lines)
-
-
-def _cycles(text: str) -> int:
-    name, _, number = text.partition("=")
-    if name != "cycles" or not number.isdecimal() or int(number) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not cycles=N with a positive whole number")
-    return int(number)
 
 
 def _seconds(text: str) -> float:

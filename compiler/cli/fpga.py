@@ -28,7 +28,6 @@ def compile_and_describe(
         target=arguments.target,
         calibrate=arguments.calibrate,
         output=output,
-        cycles=arguments.budget,
         progress=say,
         **options,
     )

@@ -76,7 +76,7 @@ def _passes(board: Board | None) -> Outcome:
     text = "\n".join(line for e in entries for line in (_signature(e), *_wrapped(str(e["summary"]), "    ")))
     document: dict[str, Any] = {"passes": entries}
     if board is not None:
-        from dnncc.driver import Options, default_pipeline
+        from dnncc.options import Options, default_pipeline
 
         document["pipeline"] = default_pipeline(Options(target=board.name))
         text = f"`dnncc compile --target {board.name}` runs {document['pipeline']}\n\n{text}"

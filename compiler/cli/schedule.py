@@ -224,15 +224,12 @@ def _incumbent(unit: str) -> Any:
 
 
 def _bytes(text: str) -> int:
-    units = {"K": 1024, "M": 1024**2}
-    number = text[:-1] if text[-1:].upper() in units else text
+    from dnncc.sizes import parse_bytes
+
     try:
-        value = int(number) * units.get(text[-1:].upper(), 1)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of bytes, such as 65536 or 64K")
-    return value
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _budget(text: str) -> float:

@@ -54,3 +54,8 @@ class Fused(Op):
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         return self.graph.macs()
+
+
+def operator_name(node: Node) -> str:
+    """The operator that a node is known for: a fused group by its anchor."""
+    return node.op.anchor.op.name if isinstance(node.op, Fused) else str(node.op.name)

@@ -1,0 +1,32 @@
+"""``--budget ram=64K``, which several commands have."""
+
+from __future__ import annotations
+
+import argparse
+
+from dnncc.cli.parser import Parser
+
+
+def add_budgets(parser: Parser) -> None:
+    """Declare the option; ``dict(arguments.budget)`` are the budgets."""
+    parser.add_argument(
+        "--budget",
+        type=budget,
+        action="append",
+        default=[],
+        metavar="KIND=N",
+        help="what the network may take: ram=BYTES for its arenas (default: the board's RAM); on an FPGA cycles=N per "
+        "frame, for the smallest design of that speed (default: the fastest that fits)",
+    )
+
+
+def budget(text: str) -> tuple[str, str]:
+    """One budget: its kind and its value, as text.
+
+    Raises:
+        ArgumentTypeError: it has another form.
+    """
+    kind, equals, value = (part.strip() for part in text.partition("="))
+    if not (kind and equals and value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not KIND=VALUE, such as ram=64K")
+    return kind, value
