@@ -10,7 +10,7 @@ from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array
 from dnncc.passes.depth.problem import Segment
 from dnncc.passes.depth.rewrite import merged
-from dnncc.passes.depth.training import Data, outputs_of, train
+from dnncc.passes.depth.training import Data, train
 
 Measure = Literal["distortion", "accuracy"]
 
@@ -35,7 +35,7 @@ def importance(
 
 def worth(graph: Graph, data: Data, measure: Measure) -> float:
     """``importance`` of a network as it is."""
-    return _MEASURES[measure](data, outputs_of(graph, data.inputs))
+    return _MEASURES[measure](data, data.evaluate(graph, data.inputs))
 
 
 def _distortion(data: Data, outputs: tuple[Array, ...]) -> float:
