@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dnncc.driver import compile_model as compile
     from dnncc.errors import DnnccError
     from dnncc.execution import run
+    from dnncc.exploration import Exploration, explore
+    from dnncc.fpga import FpgaCompilation, compile_fpga
     from dnncc.inspection import Inspection, inspect
     from dnncc.interpreter import interpret
     from dnncc.ir.graph import Const, Graph, Node, Value
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from dnncc.loading import load
     from dnncc.ops.base import Op
     from dnncc.options import Options
-    from dnncc.passes.base import Pass
+    from dnncc.passes.base import Pass, Surroundings
     from dnncc.passes.pipeline import Pipeline
     from dnncc.plan import Plan, make_plan
     from dnncc.runtime.library import LibraryModel, load_artifact
@@ -52,6 +54,8 @@ __all__ = [
     "Const",
     "DType",
     "DnnccError",
+    "Exploration",
+    "FpgaCompilation",
     "Graph",
     "Inspection",
     "LibraryModel",
@@ -65,12 +69,15 @@ __all__ = [
     "Quantization",
     "RecomputeSchedule",
     "SpillSchedule",
+    "Surroundings",
     "TensorType",
     "Validation",
     "Value",
     "__version__",
     "bench",
     "compile",
+    "compile_fpga",
+    "explore",
     "inspect",
     "interpret",
     "load",
@@ -95,6 +102,8 @@ _MODULES = {
     "dnncc.driver": ("Compilation",),
     "dnncc.errors": ("DnnccError",),
     "dnncc.execution": ("run",),
+    "dnncc.exploration": ("Exploration", "explore"),
+    "dnncc.fpga": ("FpgaCompilation", "compile_fpga"),
     "dnncc.inspection": ("Inspection", "inspect"),
     "dnncc.interpreter": ("interpret",),
     "dnncc.ir.graph": ("Const", "Graph", "Node", "Value"),
@@ -102,7 +111,7 @@ _MODULES = {
     "dnncc.loading": ("load",),
     "dnncc.ops.base": ("Op",),
     "dnncc.options": ("Options",),
-    "dnncc.passes.base": ("Pass",),
+    "dnncc.passes.base": ("Pass", "Surroundings"),
     "dnncc.passes.pipeline": ("Pipeline",),
     "dnncc.plan": ("Plan", "make_plan"),
     "dnncc.runtime.library": ("LibraryModel", "load_artifact"),

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnncc.errors import InternalError
+from dnncc.targets.lowering import tiles
 from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
 from dnncc.targets.lowering.guards import skip_padding
+from tvm import tirx
 from tvm.ir import Range
 from tvm.sym import Analyzer, detect_linear_equation
 
@@ -49,10 +51,11 @@ class CFunction:
     Attributes:
         parameters: the C declarations, inputs first, then constants, outputs, and ``scratch`` if it needs any.
         body: the statements, without the braces.
-        scratch_bytes: how much scratch memory the caller passes, aligned to 4 bytes.
+        scratch_bytes: how much scratch memory the caller passes, aligned to 4 bytes or ``alignment``.
         calls: functions of ``dnncc.h`` that it calls.
         parallel: iterations of the loop that threads may share; then the last parameters are the first iteration and
             one past the last one. 0: there is no such loop.
+        alignment: that the elements in scratch memory need, in bytes.
     """
 
     parameters: tuple[str, ...]
@@ -60,6 +63,7 @@ class CFunction:
     scratch_bytes: int
     calls: frozenset[str]
     parallel: int = 0
+    alignment: int = 1
 
     def render(self, name: str) -> str:
         """The definition under a name; not inlined, so that frames do not add up in one caller's stack."""
@@ -86,7 +90,12 @@ def emit_c(function: Any, inputs: int, constants: int, exclusive: bool = False) 
     # An operand may not matter: a product with zero, a window that reads none of it.
     declarations = (p if re.split(r"\W+", p)[-1] in words else f"{p} DNNCC_UNUSED" for p in parameters)
     return CFunction(
-        tuple(declarations), body, printer.scratch, frozenset(printer.expressions.calls), printer.parallel
+        tuple(declarations),
+        body,
+        printer.scratch,
+        frozenset(printer.expressions.calls),
+        printer.parallel,
+        printer.widest,
     )
 
 
@@ -97,7 +106,7 @@ class _Printer:
         self.expressions = Expressions(self.analyzer)
         self.declarations: list[str] = []
         self.lines: list[str] = []
-        self.scratch = 0
+        self.scratch, self.widest = 0, 1
         self.parallel = 0
         self._align = 64 if exclusive else 4
         self._restrict = "restrict " if exclusive else ""
@@ -134,9 +143,12 @@ class _Printer:
         element = C_TYPES[dtype]
         if local:
             extent = "" if elements == 1 else f"[{elements}]"
-            self.declarations.append(f"    {element} {name}{extent};\n")
+            aligned = "DNNCC_ALIGN64 " if self._align == 64 and elements > 1 else ""
+            self.declarations.append(f"    {aligned}{element} {name}{extent};\n")
             self._local.add(name)
             return
+        self.widest = max(self.widest, _BYTES[dtype])
+        self.scratch = -(-self.scratch // _BYTES[dtype]) * _BYTES[dtype]
         cast = "scratch" if element == "uint8_t" and not self.scratch else f"scratch + {self.scratch}"
         self.declarations.append(f"    {element} *const {name} = ({element} *)(void *)({cast});\n")
         self.scratch += -(-elements * _BYTES[dtype] // self._align) * self._align
@@ -146,6 +158,11 @@ class _Printer:
         self.expressions.alias(s.buffer, data)
 
     def _For(self, s: Any, depth: int) -> None:
+        if tiles.SKIP in s.annotations:
+            return
+        if tiles.CALL in s.annotations:
+            self._kernel_call(tiles.read(s), depth)
+            return
         if self._copy_or_fill(s, depth) or self._strided_copy(s, depth):
             return
         self.analyzer.bind(s.loop_var, Range.from_min_extent(s.min, s.extent))
@@ -164,6 +181,23 @@ class _Printer:
             if any(_CALL.match(line) for line in self.lines[mark:]):
                 # Unrolling a loop around calls makes the code larger and no faster.
                 self.lines.insert(mark, "    " * depth + "DNNCC_NO_UNROLL\n")
+
+    def _kernel_call(self, nest: tiles.Nest, depth: int) -> None:
+        self.expressions.calls.add(nest.function)
+        arguments = [self.expressions.address(nest.written.buffer, nest.written.start)]
+        x, *others = nest.read
+        if tiles.ROW in nest.extents:
+            # The place may lie in the padding: the kernel gets the array, and the number of the row that it is in.
+            first, length, *constants = nest.constants
+            row = self.analyzer.simplify(tirx.floordiv(x.start + int(first), int(length)))
+            arguments += [self.expressions.name(x.buffer), self.expressions.print(row), *constants]
+        else:
+            arguments += [self.expressions.address(x.buffer, x.start), str(x.strides["pixel"])]
+            arguments += [self.expressions.address(w.buffer, w.start) for w in others]
+            for role in ("outer", "inner"):
+                arguments += [str(nest.extents[role]), str(x.strides[role])]
+            arguments += [str(nest.extents["word"])] if "word" in nest.extents else []
+        self._line(depth, f"{nest.function}({', '.join(arguments)});")
 
     def _While(self, s: Any, depth: int) -> None:
         self._line(depth, f"while ({self.expressions.print(s.condition)}) {{")
