@@ -97,7 +97,6 @@ def compile_model(
     """
     from dnncc.artifact import check_writable, write_artifact
     from dnncc.fits import check_fits
-    from dnncc.loading import load_hashed
     from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
     from dnncc.planner import Planner
     from dnncc.targets.boards import load_board
@@ -109,19 +108,10 @@ def compile_model(
     board = load_board(target)
     if output is not None:
         check_writable(Path(output))
-    say("reading the model")
-    graph, model_hash = load_hashed(
-        model, chosen.dims, example_inputs=example_inputs, inputs=chosen.inputs, outputs=chosen.outputs
-    )
-    warnings = _warn_float(chosen, board)
-    samples, calibrated = _samples(graph, calibrate)
-    say("simplifying and quantizing")
-    pipeline = Pipeline.parse(chosen.passes if chosen.passes is not None else default_pipeline(chosen))
-    float_graph = graph.clone()
-    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, chosen, float_graph)
-    warnings += _warn_scales(float_graph, learned, calibrated)
-    _check_legal(meaning, chosen)
-    selftest = _selftest_samples(meaning, samples)
+    network = read_network(model, example_inputs, chosen, calibrate, say)
+    meaning, float_graph, learned = network.meaning, network.float_graph, network.learned
+    warnings = _warn_float(chosen, board) + _warn_scales(float_graph, learned, network.calibrated)
+    selftest = _selftest_samples(meaning, network.samples)
     agreement = _agreement(float_graph, meaning, selftest, learned)
     warnings += [
         f"'{a.node}' can be {a.steps} steps of '{a.value}' away from the model: {a.reason}"
@@ -136,16 +126,16 @@ def compile_model(
     compilation = Compilation(
         chosen,
         board,
-        model_hash,
+        network.model_hash,
         float_graph,
         meaning,
         program,
         planning,
-        str(pipeline),
+        network.pipeline,
         _accumulators(meaning),
         selftest,
-        calibrated,
-        tuple(statistics),
+        network.calibrated,
+        network.statistics,
         agreement,
         tuple(warnings),
         time.perf_counter() - start,
@@ -213,6 +203,60 @@ def _check_legal(graph: Graph, options: Options) -> None:
         raise UnsupportedError(
             f"{len(culprits)} operators cannot be compiled for '{options.target}'", culprits
         )
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model that went through its passes.
+
+    Attributes:
+        model_hash: sha256 of the model file.
+        float_graph: the last graph before quantization.
+        meaning: the integer (or float) graph before fusion.
+        pipeline: the passes, as text.
+        statistics: what each pass did.
+        learned: the values whose scales the samples decided about.
+        samples: what quantization learned from.
+        calibrated: whether they were given; False means made up ones.
+    """
+
+    model_hash: str
+    float_graph: Graph
+    meaning: Graph
+    pipeline: str
+    statistics: tuple[PassStatistics, ...]
+    learned: Sequence[str]
+    samples: Mapping[str, Array]
+    calibrated: bool
+
+
+def read_network(
+    model: Any,
+    example_inputs: Sequence[Any] | None,
+    options: Options,
+    calibrate: str | Path | Mapping[str, Array] | None,
+    say: Progress,
+) -> Network:
+    """Load, simplify and quantize a model; see ``compile_model``.
+
+    Raises:
+        ModelError, UsageError: with every culprit.
+    """
+    from dnncc.loading import load_hashed
+
+    say("reading the model")
+    graph, model_hash = load_hashed(
+        model, options.dims, example_inputs=example_inputs, inputs=options.inputs, outputs=options.outputs
+    )
+    samples, calibrated = _samples(graph, calibrate)
+    say("simplifying and quantizing")
+    pipeline = Pipeline.parse(options.passes if options.passes is not None else default_pipeline(options))
+    float_graph = graph.clone()
+    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, options, float_graph)
+    _check_legal(meaning, options)
+    return Network(
+        model_hash, float_graph, meaning, str(pipeline), tuple(statistics), learned, samples, calibrated
+    )
 
 
 _EFFORT = 2.0
