@@ -62,7 +62,7 @@ def find_networks(names: Sequence[str]) -> tuple[list[Network], list[str]]:
     Raises:
         FileNotFoundError: DNNCC_DATA names no folder.
     """
-    folder = _data_folder()
+    folder = data_folder()
     found, missing = [], []
     for name in names:
         path = (
@@ -79,7 +79,8 @@ def find_networks(names: Sequence[str]) -> tuple[list[Network], list[str]]:
     return found, missing
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
+    """Where the MLPerf Tiny models are expected; FileNotFoundError if DNNCC_DATA names no folder."""
     named = os.environ.get("DNNCC_DATA")
     if named is not None and not Path(named).is_dir():
         raise FileNotFoundError(f"DNNCC_DATA={named} is not a folder")

@@ -167,6 +167,7 @@ def manifest_of(compilation: Compilation) -> dict[str, Any]:
         "io": options.io,
         "options": _plain(asdict(options)),
         "pipeline": compilation.pipeline,
+        "choices": list(compilation.choices),
         "seed": 0,
         "calibrated": compilation.calibrated,
         "rounding": "half_up",

@@ -102,6 +102,28 @@ def bench(
     return _on_host(bundle, place, sample)
 
 
+def cost(artifact: str | Path, without: str | None = None) -> int:
+    """One inference where the artifact belongs, and nothing but that: estimated cycles on the emulator for a
+    microcontroller's, nanoseconds for the host's.
+
+    Args:
+        without: on the emulator, leave out the nodes of this name.
+
+    Raises:
+        As ``bench``.
+    """
+    bundle = Bundle.open(artifact)
+    place = place_of(bundle, None, None, None, "-O2")
+    if place.on != "emulator":
+        return round(1e6 * (bench(artifact).milliseconds or 0.0))
+    from dnncc.runtime.emulator import Emulator
+
+    sample = made_up(load_graph(Path(artifact)), _MEASURED)[-1]
+    profile = without is not None
+    result = Emulator(bundle, place.core, place.compiler or "zig", profile=profile, opt=place.opt).run(sample)
+    return sum(n.cycles for n in result.nodes if n.name != without) if profile else result.cycles
+
+
 def _on_emulator(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Benchmark:
     from dnncc.runtime.emulator import Emulator
 

@@ -70,6 +70,17 @@ def load_samples(source: str | Path | Mapping[str, Array], graph: Graph) -> Samp
     return {name: _normal(np.asarray(arrays[name]), value) for name, value in wanted.items()}
 
 
+def load_others(source: str | Path | Mapping[str, Array], samples: Samples) -> Samples:
+    """The arrays that came with samples and are no inputs, such as labels: those with as many entries.
+
+    Args:
+        source: where ``load_samples`` found the samples.
+    """
+    arrays = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    count = min(map(len, samples.values()), default=0)
+    return {n: a for n, a in arrays.items() if n not in samples and np.ndim(a) and len(a) == count}
+
+
 def element_of(value: Value) -> DType:
     """The type of a sample's elements for a graph input: floats also where integers stand for them."""
     is_float = value.type.dtype.is_float or value.type.quantization is not None

@@ -13,6 +13,7 @@ from dnncc.errors import Culprit, UnsupportedError
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, DType
 from dnncc.options import Options, default_pipeline, resolve
+from dnncc.passes.base import Surroundings
 from dnncc.passes.pipeline import PassStatistics, Pipeline
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ class Compilation:
         graph: the integer (or float) graph before fusion: what the interpreter runs, the network's meaning.
         program: kernels, constants, plan.
         planning: the measures that were tried to make it fit, and why this program was chosen.
-        pipeline: the pass pipeline that was run, reproducible.
+        pipeline: the pass pipeline that was run, with every choice that a pass made as an option.
         accumulators: exact intervals of every accumulator, empty for a float compile.
         samples: integer inputs kept for the self-test, one tuple of arrays per sample.
         calibrated: whether real samples were given; False means made up ones.
+        choices: what passes chose and from what, see ``Pass.record``, in the pipeline's order.
         statistics: what each pass did.
         agreement: where the model gives its own grids: how far each value is from what the model says, in steps;
             empty for others.
@@ -57,6 +59,7 @@ class Compilation:
     accumulators: tuple[Accumulator, ...]
     samples: tuple[tuple[Array, ...], ...]
     calibrated: bool
+    choices: tuple[Mapping[str, Any], ...]
     statistics: tuple[PassStatistics, ...]
     agreement: tuple[Agreement, ...]
     warnings: tuple[str, ...]
@@ -111,6 +114,7 @@ def compile_model(
     network = read_network(model, example_inputs, chosen, calibrate, say)
     meaning, float_graph, learned = network.meaning, network.float_graph, network.learned
     warnings = _warn_float(chosen, board) + _warn_scales(float_graph, learned, network.calibrated)
+    warnings += network.notes
     selftest = _selftest_samples(meaning, network.samples)
     agreement = _agreement(float_graph, meaning, selftest, learned)
     warnings += [
@@ -135,6 +139,7 @@ def compile_model(
         _accumulators(meaning),
         selftest,
         network.calibrated,
+        network.choices,
         network.statistics,
         agreement,
         tuple(warnings),
@@ -164,35 +169,34 @@ def _warn_scales(float_graph: Graph, learned: Sequence[str], calibrated: bool) -
     return [f"{reason} {_NOISE}"]
 
 
-def _samples(
-    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None
-) -> tuple[dict[str, Array], bool]:
-    from dnncc.calibration import load_samples, synthetic_samples
+def _surroundings(
+    graph: Graph, calibrate: str | Path | Mapping[str, Array] | None, options: Options
+) -> Surroundings:
+    from dnncc.calibration import load_others, load_samples, synthetic_samples
 
-    if calibrate is not None:
-        return load_samples(calibrate, graph), True
-    return synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0), False
+    if calibrate is None:
+        samples = synthetic_samples(graph, SYNTHETIC_SAMPLES, seed=0)
+        return Surroundings(samples, real=False, target=options.target, dtype=options.dtype)
+    samples = load_samples(calibrate, graph)
+    others = load_others(calibrate, samples)
+    return Surroundings(samples, others, target=options.target, dtype=options.dtype)
 
 
 def _run_pipeline(
-    pipeline: Pipeline, graph: Graph, samples: dict[str, Array], options: Options, float_graph: Graph
-) -> tuple[Graph, list[PassStatistics], list[str]]:
-    """The network's meaning, what each pass did, and the values whose scales the samples decided about;
-    ``float_graph`` becomes the last graph before quantization.
-    """
+    pipeline: Pipeline, graph: Graph, options: Options, float_graph: Graph
+) -> tuple[Graph, list[PassStatistics]]:
+    """The network's meaning, and what each pass did; ``float_graph`` becomes the last graph before quantization."""
     from dnncc.ir.verify import verify_integer
-    from dnncc.passes.quantize import Quantize, bind_samples
 
     def observe(statistics: PassStatistics, current: Graph) -> None:
         if all(not v.type.dtype.is_integer or v.type.quantization is None for v in current.values()):
             copy = current.clone()
             float_graph.inputs, float_graph.outputs, float_graph.nodes = copy.inputs, copy.outputs, copy.nodes
 
-    bound = bind_samples(pipeline, samples)
-    statistics = bound.run(graph, options.dump_ir, observe)
+    statistics = pipeline.run(graph, options.dump_ir, observe)
     if options.dtype == "int8":
         verify_integer(graph)
-    return graph, statistics, [n for p in bound.passes if isinstance(p, Quantize) for n in p.calibrated]
+    return graph, statistics
 
 
 def _check_legal(graph: Graph, options: Options) -> None:
@@ -213,7 +217,9 @@ class Network:
         model_hash: sha256 of the model file.
         float_graph: the last graph before quantization.
         meaning: the integer (or float) graph before fusion.
-        pipeline: the passes, as text.
+        pipeline: the passes, as text, with every choice that one made as an option.
+        choices: what passes chose and from what, see ``Pass.record``.
+        notes: what passes want the user to know.
         statistics: what each pass did.
         learned: the values whose scales the samples decided about.
         samples: what quantization learned from.
@@ -224,6 +230,8 @@ class Network:
     float_graph: Graph
     meaning: Graph
     pipeline: str
+    choices: tuple[Mapping[str, Any], ...]
+    notes: Sequence[str]
     statistics: tuple[PassStatistics, ...]
     learned: Sequence[str]
     samples: Mapping[str, Array]
@@ -243,19 +251,30 @@ def read_network(
         ModelError, UsageError: with every culprit.
     """
     from dnncc.loading import load_hashed
+    from dnncc.passes.quantize import Quantize
 
     say("reading the model")
     graph, model_hash = load_hashed(
         model, options.dims, example_inputs=example_inputs, inputs=options.inputs, outputs=options.outputs
     )
-    samples, calibrated = _samples(graph, calibrate)
+    surroundings = _surroundings(graph, calibrate, options)
     say("simplifying and quantizing")
-    pipeline = Pipeline.parse(options.passes if options.passes is not None else default_pipeline(options))
+    text = options.passes if options.passes is not None else default_pipeline(options)
+    pipeline = Pipeline.parse(text).bind(surroundings)
     float_graph = graph.clone()
-    meaning, statistics, learned = _run_pipeline(pipeline, graph, samples, options, float_graph)
+    meaning, statistics = _run_pipeline(pipeline, graph, options, float_graph)
     _check_legal(meaning, options)
     return Network(
-        model_hash, float_graph, meaning, str(pipeline), tuple(statistics), learned, samples, calibrated
+        model_hash,
+        float_graph,
+        meaning,
+        str(pipeline.resolved()),
+        tuple({"pass": p.name, **p.record()} for p in pipeline.passes if p.record()),
+        [note for p in pipeline.passes for note in p.notes()],
+        tuple(statistics),
+        [n for p in pipeline.passes if isinstance(p, Quantize) for n in p.calibrated],
+        surroundings.samples,
+        surroundings.real,
     )
 
 

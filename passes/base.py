@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from dnncc.ir.graph import Graph
+from dnncc.ir.types import Array
 
 PASSES: dict[str, type[Pass]] = {}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a compile knows and a pipeline string does not say.
+
+    Attributes:
+        samples: calibration samples, one array per graph input as ``dnncc.calibration.load_samples`` returns them.
+        others: further arrays [samples, ...] that came with them, such as labels.
+        real: whether the samples were given; False means made up noise.
+        target: the board.
+        dtype: what the network will compute with, see ``dnncc.options.Options``.
+    """
+
+    samples: Mapping[str, Array]
+    others: Mapping[str, Array] = field(default_factory=dict)
+    real: bool = True
+    target: str | None = None
+    dtype: str = "int8"
 
 
 @dataclass(frozen=True)
@@ -30,6 +51,22 @@ class Pass:
             if known.__module__ != cls.__module__:
                 raise ValueError(f"pass '{cls.name}' is defined in {known.__module__} and {cls.__module__}")
             PASSES[cls.name] = cls
+
+    def bind(self, surroundings: Surroundings) -> Pass:
+        """The same pass with what it wants of the surroundings."""
+        return self
+
+    def resolved(self) -> Pass:
+        """After a run: the same pass with what it chose as options, so that it does the same without choosing."""
+        return self
+
+    def notes(self) -> tuple[str, ...]:
+        """After a run: what the user must know, one sentence each."""
+        return ()
+
+    def record(self) -> Mapping[str, Any]:
+        """After a run: what the pass chose and from what, as JSON values; empty for a pass that chooses nothing."""
+        return {}
 
     def run(self, graph: Graph) -> bool | None:
         """Rewrite ``graph``; True or False says whether it changed, None lets the pipeline find out."""

@@ -16,7 +16,7 @@ from dnncc.ir.record import parse_record
 from dnncc.ir.scanner import Scanner
 from dnncc.ir.text import write_ir
 from dnncc.ir.verify import verify
-from dnncc.passes.base import Pass, load_all
+from dnncc.passes.base import Pass, Surroundings, load_all
 from dnncc.runtime.suggest import did_you_mean
 
 # What a bug in a pass may raise; everything else (a DnnccError, Ctrl-C, no memory) is passed on as it is.
@@ -36,7 +36,7 @@ class PassStatistics:
     """What one run of one pass did.
 
     Attributes:
-        text: the pass with its options, as in the pipeline string.
+        text: the pass with its options and what it chose, as in the pipeline string.
         nodes_before, nodes_after: the graph's number of nodes.
         seconds: time spent in the pass, without verifying and dumping.
         changed: whether the graph is another one than before.
@@ -68,6 +68,14 @@ class Pipeline:
             UsageError: an unknown pass or option, with the nearest known one; a syntax error, with its place.
         """
         return Pipeline(tuple(_Parser(text).passes()))
+
+    def bind(self, surroundings: Surroundings) -> Pipeline:
+        """The same pipeline, in which every pass has what it wants of the surroundings."""
+        return Pipeline(tuple(p.bind(surroundings) for p in self.passes))
+
+    def resolved(self) -> Pipeline:
+        """After a run: the pipeline that does the same again, with every choice as an option."""
+        return Pipeline(tuple(p.resolved() for p in self.passes))
 
     def __str__(self) -> str:
         return ",".join(format_pass(p) for p in self.passes)
@@ -138,7 +146,7 @@ def _run_one(step: Pass, graph: Graph) -> PassStatistics:
             _restore(graph, backup)
     if changed is None:
         changed = _state(graph) != before
-    return PassStatistics(format_pass(step), count, len(graph.nodes), seconds, changed)
+    return PassStatistics(format_pass(step.resolved()), count, len(graph.nodes), seconds, changed)
 
 
 def _state(graph: Graph) -> tuple[object, ...]:

@@ -24,7 +24,9 @@ def test_every_level_is_a_board_and_cpu_is_the_best_of_them() -> None:
     assert load_board("cpu").core == host_cpu().name == LEVELS[-1]
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    "level", [LEVELS[-1], *(pytest.param(n, marks=pytest.mark.heavy) for n in LEVELS[:-1])]
+)
 def test_digits_in_integers_agree_bit_by_bit_with_any_number_of_threads(level: str, tmp_path: Path) -> None:
     compilation = dnncc.compile(DIGITS, target=level, output=tmp_path / "net")
     found = dnncc.validate(tmp_path / "net", samples=4)

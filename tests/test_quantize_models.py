@@ -16,11 +16,11 @@ from dnncc.ir.graph import Const, Graph
 from dnncc.ir.text import parse_graph, print_graph
 from dnncc.ir.types import Array, DType
 from dnncc.ir.verify import verify, verify_integer
+from dnncc.passes.base import Surroundings
 from dnncc.passes.pipeline import Pipeline, run_passes
 from dnncc.passes.quantize import (
     QuantizeOptions,
     accumulator_intervals,
-    bind_samples,
     integer_arguments,
     proven,
     quantize,
@@ -139,7 +139,7 @@ def test_the_pass_is_the_function(digits: Example) -> None:
     graph = simplified(digits.model)
     samples = load_samples(digits.calibration, graph)
     pipeline = Pipeline.parse("quantize{observer=mse,weights=6}")
-    bound = bind_samples(pipeline, samples)
+    bound = pipeline.bind(Surroundings(samples))
     assert str(bound) == str(pipeline) == "quantize{observer=mse,weights=6}"
     expected = quantize(graph, samples, QuantizeOptions(observer="mse", weights=6))
     bound.run(graph)

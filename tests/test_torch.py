@@ -26,7 +26,6 @@ from torch_networks import NETWORKS, build  # noqa: E402
 
 QUICK = ("mobilenet-v3", "yolo-tiny", "lstm", "transformer")
 FAMILIES = [pytest.param(n, id=n, marks=[] if n in QUICK else pytest.mark.heavy) for n in NETWORKS]
-FLOAT_ONLY = ("transformer",)
 
 
 def outputs_of(module: Any, *inputs: Any) -> list[Array]:
@@ -66,13 +65,13 @@ def test_families_agree_with_pytorch_both_ways(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_families_run_on_the_emulated_core(name: str, tmp_path: Path) -> None:
-    """Float, and int8 where the family quantizes, bit for bit as the interpreter."""
+    """Float and int8, bit for bit as the interpreter."""
     module, x = build(name)
     program = torch.export.export(module, (x,))
     samples = {"x": np.random.default_rng(0).normal(0, 1, (24, *x.shape[1:])).astype(np.float32)}
     graph = dnncc.load(program)
     samples = {graph.inputs[0].name: samples["x"]}
-    for dtype in ("float32",) if name in FLOAT_ONLY else ("float32", "int8"):
+    for dtype in ("float32", "int8"):
         folder = tmp_path / dtype
         dnncc.compile(program, target="cortex-m4", dtype=dtype, calibrate=samples, output=folder)
         assert dnncc.validate(folder, on="emulator", data={k: v[:2] for k, v in samples.items()}).match

@@ -118,6 +118,7 @@ def describe(compilation: Compilation, output: Path, seconds: float) -> dict[str
         "nodes",
         "calibrated",
         "pipeline",
+        "choices",
         "warnings",
     )
     return {

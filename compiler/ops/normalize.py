@@ -22,7 +22,8 @@ from dnncc.ops.sub import Sub
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,21 @@ class Normalize(Op):
                 out, lambda *i: tirx.Select(root(*i) == zero, zero, f32(1.0) / root(*i)), name="factor"
             )
         return te.compute(shape, lambda *i: deviation(*i) * factor(*of(i)), name="normalize")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.ops.normalize_int import integer_normalize
+
+        return integer_normalize(context, node, self.axes, self.epsilon, self.centered)
+
+    def integer_problem(self, node: Node) -> str | None:
+        from dnncc.ops.normalize_int import most_elements, too_many
+
+        shape = node.inputs[0].type.shape
+        count, most = math.prod(shape[axis] for axis in self.axes), most_elements(DType.U8)
+        return too_many(count, most) if count > most else None
+
+    def never_negative(self, operands: Sequence[bool]) -> bool:
+        return not self.centered and all(operands)
 
 
 def _channelwise(g: Importer, node: OnnxNode, value: Value, x: Value, axis: int = 1) -> Value:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.fixed_point import mulhi, reciprocal, te_mulhi, te_reciprocal
 from dnncc.ops.ranges import Interval, Ranges
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 MAX_LENGTH = 2048
 """Longest axis: above it, 2^30 / length leaves the table's entries too few bits for the error bound."""
 
-# First approximation of 1/v on [0.5, 1): 48/17 - 32/17 v, off by at most 1/17; in Q29, and in Q30 as the
-# factor of a Q31.
-_INTERCEPT = round(48 / 17 * 2**29)
-_SLOPE = round(32 / 17 * 2**30)
-_ONE = 1 << 28
 _HEADROOM = {DType.I8: 23, DType.U8: 22, DType.I16: 15}
 """By how many bits 1.0 is shifted to come close below 2^30."""
 # Each step squares the error: (1/17)^4 < 2^-16.
@@ -40,8 +36,7 @@ class SoftmaxInt(Op):
         e[i]  = table[min(max(x) - x[i], D - 1)]      in [0, 2^k]
         sum   = e[0] + ... + e[N-1]                   in [2^k, 2^30]
         n     = number of t in k+1..30 with sum < 2^t      so that v = sum << n is in [2^30, 2^31)
-        y     = INTERCEPT - mulhi(v, SLOPE)           about 2^60 / v, then twice
-        y     = y + mulhi(y, (2^28 - mulhi(v, y)) << 4)
+        y     = reciprocal(v) in two steps            about 2^60 / v, see ``fixed_point``
         r     = mulhi(y, levels << b)                 levels = dtype.max, b = 23 for i8, 22 for u8, 15 for i16
         out[i] = ((e[i] << n) * r + 2^(s-1)) >> s     s = b + 28
 
@@ -92,11 +87,9 @@ class SoftmaxInt(Op):
             else np.zeros_like(total)
         )
         v = total << n
-        y = _INTERCEPT - _mulhi(v, _SLOPE)
-        for _ in range(_NEWTON_STEPS):
-            y = y + _mulhi(y, (_ONE - _mulhi(v, y)) << 4)
+        y = reciprocal(v, _NEWTON_STEPS)
         b, s = self._bits
-        out = ((e << n) * _mulhi(y, self.dtype.max << b) + (1 << (s - 1))) >> s
+        out = ((e << n) * mulhi(y, self.dtype.max << b) + (1 << (s - 1))) >> s
         return [np.clip(out, 0, self.dtype.max).astype(self.dtype.numpy)]
 
     def ranges(self, inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges | None:
@@ -104,7 +97,7 @@ class SoftmaxInt(Op):
         return Ranges(Interval.of(0, self.dtype.max), Interval.of(0, 1 << 30))
 
     def te(self, *inputs: Any) -> Any:
-        from dnncc.targets.lowering.api import const, extern_pure, requantize_expr, te
+        from dnncc.targets.lowering.api import const, requantize_expr, te
 
         x, table = inputs
         axis = self.axis
@@ -121,9 +114,6 @@ class SoftmaxInt(Op):
 
         def c(value: int) -> Any:
             return const(value, "int32")
-
-        def mulhi(a: Any, b: Any) -> Any:
-            return extern_pure("int32", "dnncc_mulhi_round", a, b)
 
         j, m = te.reduce_axis((0, length), "j"), te.reduce_axis((0, length), "m")
         top = te.compute(outer, lambda *o: te.max(x[full(o, m)].astype("int32"), axis=m), name="top")
@@ -143,11 +133,9 @@ class SoftmaxInt(Op):
 
         n = te.compute(outer, headroom, name="headroom")
         v = te.compute(outer, lambda *o: total[o] << n[o], name="normal")
-        y = te.compute(outer, lambda *o: c(_INTERCEPT) - mulhi(v[o], c(_SLOPE)), name="reciprocal_0")
-        for step in range(_NEWTON_STEPS):
-            y = _newton(te, outer, y, v, mulhi, c, step)
+        y = te_reciprocal(outer, v, _NEWTON_STEPS)
         b, s = self._bits
-        r = te.compute(outer, lambda *o: mulhi(y[o], c(self.dtype.max << b)), name="factor")
+        r = te.compute(outer, lambda *o: te_mulhi(y[o], c(self.dtype.max << b)), name="factor")
         return te.compute(
             x.shape,
             lambda *i: requantize_expr(
@@ -155,19 +143,6 @@ class SoftmaxInt(Op):
             ),
             name="softmax_int",
         )
-
-
-def _newton(te: Any, shape: Any, y: Any, v: Any, mulhi: Any, c: Any, step: int) -> Any:
-    """One more te stage ``y + mulhi(y, (2^28 - mulhi(v, y)) << 4)``; two stages, so that no product is
-    repeated.
-    """
-    error = te.compute(shape, lambda *o: (c(_ONE) - mulhi(v[o], y[o])) << c(4), name=f"error_{step}")
-    return te.compute(shape, lambda *o: y[o] + mulhi(y[o], error[o]), name=f"reciprocal_{step + 1}")
-
-
-def _mulhi(a: Array, b: Array | int) -> Array:
-    high: Array = (np.asarray(a * b, np.int64) + (1 << 31)) >> 32
-    return high
 
 
 def exponent_bits(length: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.passes.depth.kernel import Kernel, compose, parallel
+from dnncc.passes.match import Rewriter, non_negative
 
 _REGION = 8
 """An activation has at most so many nodes (x * sigmoid(x) has two)."""
@@ -24,6 +25,7 @@ class Layer:
         activation: the elementwise nodes behind that; empty for none.
         output: the value at the layer's end.
         held: whether ``output`` is read by others than the next convolution and the skips of the row.
+        unsigned: whether ``input`` is certain to have no negative element.
     """
 
     conv: Node
@@ -33,6 +35,7 @@ class Layer:
     activation: tuple[Node, ...]
     output: Value
     held: bool
+    unsigned: bool
 
     @property
     def input(self) -> Value:
@@ -83,19 +86,19 @@ class Layers:
         return all(not i < (self[p].skip or 0) < j for p in outer)
 
     def absorbs(self, i: int, j: int) -> bool:
-        """Whether the sum at the end of the segment becomes part of the merged convolution."""
+        """Whether the sum at the end of the segment becomes part of the merged convolution; a single layer stays."""
         skip = self[j].skip
-        return skip is not None and skip >= i
+        return j > i + 1 and skip is not None and skip >= i
 
     def kernel(self, i: int, j: int) -> Kernel:
-        """The layers ``i + 1 .. j`` without the activations between them, and the sum that they absorb."""
+        """The layers ``i + 1 .. j`` without the activations between them, and with the sums that they absorb."""
         known = {i: Kernel.identity(self.begin(i).type.shape[-1])}
         for p in range(i + 1, j + 1):
             own = Kernel.of(self[p].conv)
             assert own is not None
             known[p] = own if p == i + 1 else compose(known[p - 1], own)
             skip = self[p].skip
-            if skip is not None and skip >= i:
+            if skip is not None and skip >= i and j > i + 1:
                 known[p] = parallel(known[p], known[skip])
         return known[j]
 
@@ -113,6 +116,7 @@ class _Finder:
     def __post_init__(self) -> None:
         self.uses: Mapping[Value, list[Node]] = self.graph.uses()
         self.outputs = set(self.graph.outputs)
+        self.rewriter = Rewriter(self.graph)
 
     def layers(self) -> list[Layer]:
         found: list[Layer] = []
@@ -138,7 +142,16 @@ class _Finder:
             positions[end] = start + len(drafts)
             conv = self.next(end)
         return [
-            Layer(conv, not i, add, skip, activation, end, self.held(end, own))
+            Layer(
+                conv,
+                not i,
+                add,
+                skip,
+                activation,
+                end,
+                self.held(end, own),
+                non_negative(self.rewriter, conv.inputs[0]),
+            )
             for i, (conv, add, skip, activation, end) in enumerate(drafts)
         ]
 

@@ -43,12 +43,11 @@ def _merge_one(graph: Graph, layers: Layers, i: int, j: int) -> None:
             [Culprit(layers[p].conv.name, "conv2d", "is part of it") for p in range(i + 1, j + 1)],
             help="scale the weights of these layers",
         )
+    rewriter = Rewriter(graph)
     old = [v for v in conv.inputs[1:] if isinstance(v, Const)]
+    constants = [rewriter.renewed(v, array) for v, array in zip(old, parameters, strict=True)]
     absorbed = layers[j].add if layers.absorbs(i, j) else None
     conv.op = kernel.op
-    conv.inputs = [
-        layers.begin(i),
-        *(graph.const(v.name, array) for v, array in zip(old, parameters, strict=True)),
-    ]
+    conv.inputs = [layers.begin(i), *constants]
     if absorbed is not None:
-        Rewriter(graph).replace(absorbed.output, conv.output)
+        rewriter.replace(absorbed.output, conv.output)

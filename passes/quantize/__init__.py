@@ -8,7 +8,7 @@ from dnncc.passes.quantize.border import integer_arguments, to_floats, to_intege
 from dnncc.passes.quantize.calibrate import calibrate
 from dnncc.passes.quantize.equalize import Equalize, equalize
 from dnncc.passes.quantize.options import QuantizeOptions
-from dnncc.passes.quantize.post_training import Quantize, bind_samples, quantize
+from dnncc.passes.quantize.post_training import Quantize, quantize
 
 __all__ = [
     "Accumulator",
@@ -18,7 +18,6 @@ __all__ = [
     "QuantizeOptions",
     "accumulator_intervals",
     "agreements",
-    "bind_samples",
     "calibrate",
     "equalize",
     "integer_arguments",

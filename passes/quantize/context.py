@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from dnncc.errors import Culprit, QuantizationError
+from dnncc.errors import Culprit, QuantizationError, UsageError
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType, Quantization, TensorType
 from dnncc.ops.base import Op
@@ -17,7 +17,7 @@ from dnncc.ops.moved import integers_of
 from dnncc.ops.pad import Pad
 from dnncc.ops.ranges import Interval
 from dnncc.ops.requantize import ROUNDING, TO_EVEN, Requantize
-from dnncc.passes.quantize.calibrate import Observations
+from dnncc.passes.quantize.calibrate import SUMS, Observations
 from dnncc.passes.quantize.dyadic import Dyadic, dyadic
 from dnncc.passes.quantize.input_grid import ZERO_SCALE, folds_zero_point, input_grid
 from dnncc.passes.quantize.intervals import interval_of, node_ranges
@@ -63,14 +63,14 @@ class Correctable:
         source: the float value that the sum stands for.
         scale: float64 [O]: what one step of the accumulator stands for.
         weights: float64, shaped like the weights: the float network's, in steps of the integers'.
-        levels: integers of weights are in [-levels - 1, levels].
+        levels: integers of weights are in [-levels - 1, levels] when they are rounded anew; None where they stay.
     """
 
     node: Node
     source: Value
     scale: Array
     weights: Array
-    levels: int
+    levels: int | None
 
 
 class QuantizeContext:
@@ -92,6 +92,7 @@ class QuantizeContext:
         self.graph = graph
         self.options = options
         self.plan = Plan(graph)
+        self._bits = layer_bits(graph, options)
         self.nodes: list[Node] = []
         self.correctable: list[Correctable] = []
         self._statistics = statistics
@@ -247,6 +248,12 @@ class QuantizeContext:
 
     # -- building ------------------------------------------------------------------------------------
 
+    def restated(self, integer: Value, steps: Array) -> Value:
+        """A raw sum that nothing has read, which from here on stands for other reals: ``steps`` for each integer."""
+        self._scales[integer] = steps
+        integer.type = replace(integer.type, quantization=None)
+        return integer
+
     def constant(self, value: Const, grid: Grid) -> Const:
         """A float constant rounded to ``grid``."""
         steps = np.rint(value.data.astype(np.float64) / grid.scale) + grid.zero_point
@@ -358,6 +365,10 @@ class QuantizeContext:
         """The error for a node that cannot become integer."""
         return QuantizationError(f"'{self.graph.name}' cannot be quantized", [Culprit(name, op, reason)])
 
+    def weight_bits(self, node: Node) -> int:
+        """The width of a float node's weights."""
+        return self._bits.get(node, self.options.weights)
+
     # -- forms that several operators share ----------------------------------------------------------
 
     def linear(self, node: Node, channel_axis: int) -> Value | None:
@@ -373,10 +384,11 @@ class QuantizeContext:
         scale, zero_point = source.type.scale, zero_point_of(source)
         known = integers_of(w)
         given = None if known is None else given_linear(known, w, b.data, scale, zero_point)
+        bits = self.weight_bits(node)
         found = given or quantize_linear(
             w.data,
             b.data,
-            self.options.weights,
+            bits,
             scale,
             self.scale_of(node.output),
             self.interval(source),
@@ -392,8 +404,8 @@ class QuantizeContext:
         y = self.emit(op, [source, weights, bias], node.name, found.scale * scale)
         if given is None and (self.options.bias_correction or self.options.compensates):
             self._statistics.gather()  # while the graph is what it was
-            levels = (1 << (self.options.weights - 1)) - 1
             steps = w.data / found.scale.reshape(-1, *[1] * (w.type.rank - 1))
+            levels = (1 << (bits - 1)) - 1 if self.options.rounds(bits) else None
             self.correctable.append(
                 Correctable(self.nodes[self.position(y)], node.output, found.scale * scale, steps, levels)
             )
@@ -414,6 +426,26 @@ class QuantizeContext:
     def position(self, integer: Value) -> int:
         """Where in ``nodes`` a value is made; -1 for an input or a constant."""
         return next((i for i in range(len(self.nodes) - 1, -1, -1) if integer in self.nodes[i].outputs), -1)
+
+
+def layers_of(graph: Graph) -> list[Node]:
+    """The nodes of a float graph whose weights get a width: constant, and not given as integers by the model."""
+    nodes = graph.find(*SUMS)
+    return [n for n in nodes if isinstance(n.inputs[1], Const) and integers_of(n.inputs[1]) is None]
+
+
+def layer_bits(graph: Graph, options: QuantizeOptions) -> dict[Node, int]:
+    """The width of each layer's weights where the options say it layer by layer.
+
+    Raises:
+        UsageError: they are for another number of layers.
+    """
+    if isinstance(options.bits, str):
+        return {}
+    layers = layers_of(graph)
+    if len(layers) != len(options.bits):
+        raise UsageError(f"{len(options.bits)} widths were given for {len(layers)} layers of '{graph.name}'")
+    return dict(zip(layers, options.bits, strict=True))
 
 
 def given_by(node: Node) -> Grid | None:

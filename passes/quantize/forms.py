@@ -12,6 +12,7 @@ from dnncc.ops.add import Add
 from dnncc.ops.base import Op
 from dnncc.ops.cast import Cast
 from dnncc.ops.clip import Clip
+from dnncc.ops.elementwise import Function
 from dnncc.ops.lookup import Lookup
 from dnncc.ops.mul import Mul
 from dnncc.ops.pad import Pad
@@ -35,6 +36,9 @@ FINER = 0.5
 COMPARED_BITS = 30
 """What is compared on a common grid takes at most as many bits."""
 
+RESCALING = ("add", "sub", "mul", "softmax", "log_softmax", "normalize")
+"""Operators that read a sum on a finer grid than that of an activation."""
+
 LIMIT = (1 << 30) - 1
 """Two operands within it add up without leaving an i32."""
 
@@ -48,9 +52,9 @@ def integer_sum(context: QuantizeContext, node: Node) -> Value:
     scale = context.scale_of(node.output)
     integers = [context.integer(v) for v in node.inputs if not isinstance(v, Const)]
     raw = [i for i in integers if context.is_raw(i)]
-    bits = _fine_bits(max((float((context.steps(i) / scale).max()) for i in raw), default=0.0))
+    bits = _fine_bits(max((float(np.abs(context.steps(i)).max()) / scale for i in raw), default=0.0))
     largest = max(
-        (float(np.max(context.steps(i))) * context.interval(i).largest for i in integers), default=0.0
+        (float(np.abs(context.steps(i)).max()) * context.interval(i).largest for i in integers), default=0.0
     )
     if len(raw) < 2 and context.grid_of(node.output).given and largest / scale < 1 << (29 - GIVEN_BITS):
         bits = GIVEN_BITS
@@ -68,6 +72,8 @@ def integer_affine(
     """``x * gain + offset``, constants that broadcast against x: multipliers, then an i32 constant to add."""
     integer = context.integer(x)
     steps = context.steps(integer) * gain.astype(np.float64)
+    if offset is None and context.is_raw(integer) and _takes_any_steps(context.plan.reader(node.output)):
+        return context.restated(integer, steps)
     if offset is None and _may_stay_wide(context, node):
         reach = context.interval(integer).largest * float(np.abs(steps).max())
         wide = Grid(DType.I32, (reach or 1.0) / LIMIT, -LIMIT, LIMIT)
@@ -197,6 +203,12 @@ def integer_clamp(context: QuantizeContext, node: Node) -> Value:
     return context.emit(op, [x], node.name, x.type.scale, zero_point=zero)
 
 
+def _takes_any_steps(reader: Node | None) -> bool:
+    """Whether the only reader of a sum brings it to a grid of its own, whatever each element's step is: also a negative
+    one, or one of nothing."""
+    return reader is not None and (reader.op.name in RESCALING or isinstance(reader.op, Function))
+
+
 def _may_stay_wide(context: QuantizeContext, node: Node) -> bool:
     """Whether a product by constants can be kept in 32 bits, because its model gives grids, but none for it."""
     plan = context.plan
@@ -226,7 +238,7 @@ def _on_fine_grid(
         integer = context.requantize(
             integer, Grid(DType.I16, scale, DType.I16.min, DType.I16.max), context.name_of(value)
         )
-    reach = context.interval(integer).largest * float(np.max(context.steps(integer)))
+    reach = context.interval(integer).largest * float(np.abs(context.steps(integer)).max())
     return context.requantize(integer, _fine_grid(context, scale, reach), name)
 
 

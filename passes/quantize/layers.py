@@ -40,8 +40,9 @@ def improve_layers(
         if not remaining:
             break
         entry = by_node.get(node)
-        if entry is not None and reference is not None:
-            _round(entry, [arrays[0] for arrays in operands], reference.until(sums[entry.source]))
+        if entry is not None and entry.levels is not None and reference is not None:
+            wanted = reference.until(sums[entry.source])
+            _round(entry, entry.levels, [arrays[0] for arrays in operands], wanted)
             operands = [[x, *(v.data for v in constants_of(node))] for x, *_ in operands]
         results: Results = [list(node.op.reference(*arrays)) for arrays in operands]
         if entry is not None:
@@ -52,9 +53,9 @@ def improve_layers(
         execution.keep(node, results)
 
 
-def _round(entry: Correctable, inputs: Sequence[Array], wanted: Sequence[Array]) -> None:
+def _round(entry: Correctable, levels: int, inputs: Sequence[Array], wanted: Sequence[Array]) -> None:
     """New integers for the weights of one layer, where no sum can overflow with them."""
-    node, levels = entry.node, entry.levels
+    node = entry.node
     weights, bias = constants_of(node)
     shape = weights.type.shape
     groups = getattr(node.op, "groups", 1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass, replace
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, fields, replace
+from typing import Any, ClassVar
 
 from dnncc.calibration import synthetic_samples
 from dnncc.errors import Culprit, QuantizationError, UsageError
 from dnncc.ir.graph import Graph
-from dnncc.passes.base import Pass
-from dnncc.passes.pipeline import Pipeline
+from dnncc.passes.base import Pass, Surroundings
 from dnncc.passes.quantize.accumulators import accumulator_intervals
 from dnncc.passes.quantize.border import integer_arguments
 from dnncc.passes.quantize.calibrate import CORRECTION_SAMPLES, Observations, Samples, arguments
@@ -17,6 +17,7 @@ from dnncc.passes.quantize.context import QuantizeContext
 from dnncc.passes.quantize.equalize import equalize
 from dnncc.passes.quantize.layers import improve_layers
 from dnncc.passes.quantize.lower import check_supported, lower
+from dnncc.passes.quantize.mixed import Mixed, choose_bits
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.side_by_side import SideBySide
 
@@ -27,8 +28,7 @@ SYNTHETIC_SEED = 0
 class Quantize(QuantizeOptions, Pass):
     """Float graph to integer graph; scales and bias corrections come from calibration samples.
 
-    The options print in a pipeline string. The samples are no option: ``bind_samples`` gives them to the
-    passes of a pipeline that want them.
+    The options print in a pipeline string. The samples are no option: ``Pipeline.bind`` gives them.
 
     Attributes:
         synthetic: where no samples were bound, make up this many; 0 makes samples obligatory.
@@ -43,9 +43,9 @@ class Quantize(QuantizeOptions, Pass):
         super().__post_init__()
         object.__setattr__(self, "_samples", samples)
 
-    def bind(self, samples: Samples) -> Quantize:
+    def bind(self, surroundings: Surroundings) -> Quantize:
         """The same pass with calibration samples."""
-        return replace(self, samples=samples)
+        return replace(self, samples=surroundings.samples)
 
     def run(self, graph: Graph) -> bool:
         samples: Samples | None = getattr(self, "_samples", None)
@@ -56,8 +56,41 @@ class Quantize(QuantizeOptions, Pass):
                 "the pass 'quantize' needs calibration samples",
                 help="give --calibrate X.npz, or quantize{synthetic=N} for a try with N made up samples",
             )
-        object.__setattr__(self, "_calibrated", _quantize(graph, samples, self))
+        options = self._options()
+        if options.mixes:
+            check_supported(graph)
+            chosen = choose_bits(graph, samples, options, quantize)
+            object.__setattr__(self, "_mixed", chosen)
+            options = replace(options, bits=chosen.best.bits, budget="")
+        object.__setattr__(self, "_calibrated", _quantize(graph, samples, options))
         return True
+
+    def _options(self) -> QuantizeOptions:
+        return QuantizeOptions(**{f.name: getattr(self, f.name) for f in fields(QuantizeOptions)})
+
+    def resolved(self) -> Quantize:
+        """After a run: the pass that does the same without choosing."""
+        if self.mixed is None:
+            return self
+        return replace(self, bits=self.mixed.best.bits, budget="", samples=getattr(self, "_samples", None))
+
+    def record(self) -> Mapping[str, Any]:
+        """After a run with bits=mixed: the choice, and what was tried."""
+        if self.mixed is None:
+            return {}
+        tried = [{"bits": list(c.bits), "divergence": c.divergence, "used": c.used} for c in self.mixed.tried]
+        return {
+            "layers": list(self.mixed.layers),
+            "budget": self.mixed.kind,
+            "limit": self.mixed.limit,
+            "bits": list(self.mixed.best.bits),
+            "tried": tried,
+        }
+
+    @property
+    def mixed(self) -> Mixed | None:
+        """After a run with bits=mixed: what was chosen."""
+        return getattr(self, "_mixed", None)
 
     @property
     def calibrated(self) -> tuple[str, ...]:
@@ -76,14 +109,14 @@ def quantize(graph: Graph, samples: Samples, options: QuantizeOptions | None = N
             bits.
         CalibrationError: no samples, or values that are not finite.
     """
+    options = options or QuantizeOptions()
     result = graph.clone()
-    _quantize(result, samples, options or QuantizeOptions())
+    if options.mixes:
+        check_supported(graph)
+        chosen = choose_bits(graph, samples, options, quantize)
+        options = replace(options, bits=chosen.best.bits, budget="")
+    _quantize(result, samples, options)
     return result
-
-
-def bind_samples(pipeline: Pipeline, samples: Samples) -> Pipeline:
-    """The same pipeline, in which every quantize pass has these samples."""
-    return Pipeline(tuple(p.bind(samples) if isinstance(p, Quantize) else p for p in pipeline.passes))
 
 
 def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def quantize_linear(
     rows = w.reshape(w.shape[0], -1).astype(np.float64)
     b = bias.astype(np.float64)
     levels = (1 << (bits - 1)) - 1
-    natural = np.abs(rows).max(axis=1) / levels if bits == 8 else _least_squares(rows, levels)
+    natural = np.abs(rows).max(axis=1) / levels if bits == 8 else least_squares(rows, levels)
     largest = float(np.clip(natural.max() * x_scale / y_scale, 0.5, LARGEST_RATIO))
     needed = np.maximum(SPREAD * largest * y_scale, np.abs(b) / BIAS_LIMIT) / x_scale
     forced = needed > natural
@@ -114,7 +114,7 @@ def _on_grid(scale: Array, step: float) -> Array:
     return raised
 
 
-def _least_squares(rows: Array, levels: int) -> Array:
+def least_squares(rows: Array, levels: int) -> Array:
     """The scale of each row [O, K] with the least squared rounding and clipping error, of 60 candidates."""
     largest = np.abs(rows).max(axis=1) / levels
     best, least = largest.copy(), np.full(rows.shape[0], np.inf)

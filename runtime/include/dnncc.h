@@ -75,6 +75,35 @@ static inline int32_t dnncc_requantize(int32_t x, int32_t m, int32_t shift, int3
     return y < lo ? lo : y > hi ? hi : (int32_t)y;
 }
 
+/* How often x, 0 < x < 2^60, can be multiplied by 4 until it is at least 2^58. */
+static inline int32_t dnncc_headroom(int64_t x) {
+    int32_t count = 0;
+    for (int32_t step = 16; step > 0; step >>= 1) {
+        if (x >> (60 - 2 * step) == 0) {
+            x *= INT64_C(1) << (2 * step);
+            count += step;
+        }
+    }
+    return count;
+}
+
+/* The whole part of the square root of x, 0 <= x < 2^60, exactly: a bit per step, without a multiplication. */
+static inline int32_t dnncc_isqrt(int64_t x) {
+    uint64_t next = (uint64_t)x << 4;
+    uint32_t rest = 0, root = 0;
+    for (int32_t i = 0; i < 30; i++) {
+        const uint32_t trial = root << 2 | 1u;
+        rest = rest << 2 | (uint32_t)(next >> 62);
+        next <<= 2;
+        root <<= 1;
+        if (rest >= trial) {
+            rest -= trial;
+            root |= 1u;
+        }
+    }
+    return (int32_t)root;
+}
+
 static inline uint8_t dnncc_sat_u8(int32_t x) {
 #if DNNCC_DSP
     uint32_t y;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -62,6 +63,7 @@ def code(program: Program) -> str:
         f'extern const uint8_t {name}_weights[] __attribute__((visibility("hidden")));\n',
         "".join(_constants(program)),
         "\n",
+        "".join(_tiles(program)),
     ]
     for function_name, function in program.functions.items():
         text.append(function.render(function_name) + "\n")
@@ -79,6 +81,16 @@ def _constants(program: Program) -> Iterator[str]:
         element = element_type(data)
         yield f"#define {name} ((const {element} *)(const void *)({program.name}_weights + {offset}))\n"
         offset += -(-data.nbytes // _ALIGN) * _ALIGN
+
+
+def _tiles(program: Program) -> Iterator[str]:
+    """The definitions of the tiles that kernels call."""
+    calls = {call for function in program.functions.values() for call in function.calls}
+    for call in sorted(calls):
+        found = re.fullmatch(r"dnncc_(tile|depthwise)_(\w+)_(\d+)x(\d+)", call)
+        if found:
+            kind, *arguments = found.groups()
+            yield f"DNNCC_{kind.upper()}({', '.join(arguments)})\n"
 
 
 def _assembly(name: str) -> str:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnncc.errors import InternalError
+from dnncc.targets.lowering import tiles
 from dnncc.targets.lowering.c_expressions import C_TYPES, Expressions, call_name, mentions
 from dnncc.targets.lowering.guards import skip_padding
+from tvm import tirx
 from tvm.ir import Range
 from tvm.sym import Analyzer, detect_linear_equation
 
@@ -134,7 +136,8 @@ class _Printer:
         element = C_TYPES[dtype]
         if local:
             extent = "" if elements == 1 else f"[{elements}]"
-            self.declarations.append(f"    {element} {name}{extent};\n")
+            aligned = "DNNCC_ALIGN64 " if self._align == 64 and elements > 1 else ""
+            self.declarations.append(f"    {aligned}{element} {name}{extent};\n")
             self._local.add(name)
             return
         cast = "scratch" if element == "uint8_t" and not self.scratch else f"scratch + {self.scratch}"
@@ -146,6 +149,11 @@ class _Printer:
         self.expressions.alias(s.buffer, data)
 
     def _For(self, s: Any, depth: int) -> None:
+        if tiles.SKIP in s.annotations:
+            return
+        if tiles.CALL in s.annotations:
+            self._kernel_call(tiles.read(s), depth)
+            return
         if self._copy_or_fill(s, depth) or self._strided_copy(s, depth):
             return
         self.analyzer.bind(s.loop_var, Range.from_min_extent(s.min, s.extent))
@@ -164,6 +172,23 @@ class _Printer:
             if any(_CALL.match(line) for line in self.lines[mark:]):
                 # Unrolling a loop around calls makes the code larger and no faster.
                 self.lines.insert(mark, "    " * depth + "DNNCC_NO_UNROLL\n")
+
+    def _kernel_call(self, nest: tiles.Nest, depth: int) -> None:
+        self.expressions.calls.add(nest.function)
+        arguments = [self.expressions.address(nest.written.buffer, nest.written.start)]
+        x, *others = nest.read
+        if tiles.ROW in nest.extents:
+            # The place may lie in the padding: the kernel gets the array, and the number of the row that it is in.
+            first, length, *constants = nest.constants
+            row = self.analyzer.simplify(tirx.floordiv(x.start + int(first), int(length)))
+            arguments += [self.expressions.name(x.buffer), self.expressions.print(row), *constants]
+        else:
+            arguments += [self.expressions.address(x.buffer, x.start), str(x.strides["pixel"])]
+            arguments += [self.expressions.address(w.buffer, w.start) for w in others]
+            for role in ("outer", "inner"):
+                arguments += [str(nest.extents[role]), str(x.strides[role])]
+            arguments += [str(nest.extents["word"])] if "word" in nest.extents else []
+        self._line(depth, f"{nest.function}({', '.join(arguments)});")
 
     def _While(self, s: Any, depth: int) -> None:
         self._line(depth, f"while ({self.expressions.print(s.condition)}) {{")

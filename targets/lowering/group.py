@@ -57,14 +57,19 @@ def narrowed(data: Array) -> tuple[Array, int] | None:
 
 @dataclass
 class Operands:
-    """The kernel's parameters as they are discovered: graph inputs first, then constants, each a placeholder."""
+    """The kernel's parameters as they are discovered: graph inputs first, then constants, each a placeholder.
+
+    Attributes:
+        narrow: whether 32-bit constants that fit 16 bits are stored in 16.
+    """
 
     inputs: dict[Value, Any] = field(default_factory=dict)
     constants: list[tuple[Any, Array]] = field(default_factory=list)
+    narrow: bool = True
 
     def constant(self, name: str, data: Array) -> Any:
-        """A placeholder for ``data``, which becomes an array in flash; 32-bit values that fit 16 bits take 16."""
-        found = narrowed(data)
+        """A placeholder for ``data``, which becomes an array in flash."""
+        found = narrowed(data) if self.narrow else None
         if found is not None:
             return NarrowConstant(self.constant(name, found[0]), found[1])
         data = np.ascontiguousarray(data)
@@ -79,13 +84,17 @@ class Expressions:
     Args:
         body: the group's graph.
         reshape: maps a tensor's shape to the one that the kernel works in (an elementwise epilogue may be flattened).
+        narrow: see ``Operands``.
     """
 
     def __init__(
-        self, body: Graph, reshape: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
+        self,
+        body: Graph,
+        reshape: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None,
+        narrow: bool = True,
     ) -> None:
         self.body = body
-        self.operands = Operands()
+        self.operands = Operands(narrow=narrow)
         self._tensors: dict[Value, Any] = {}
         self._reshape = reshape or (lambda shape: shape)
         self._tables = body.tables()

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dnncc.ir.graph import Graph, Node
 from dnncc.runtime.cpus import Cpu
+from dnncc.targets.lowering.cpu import depthwise, gemm
 from dnncc.targets.lowering.kernel import Kernel
 from dnncc.targets.lowering.kernels import generic, loops
 
 
 def build_kernel(body: Graph, anchor: Node, cpu: Cpu) -> Kernel:
     """Schedule one group with the first strategy that takes it."""
-    return loops.build(body, anchor, False) or generic.build(body, anchor, False)
+    return (
+        loops.build(body, anchor, False)
+        or gemm.build(body, anchor, cpu)
+        or depthwise.build(body, anchor, cpu)
+        or generic.build(body, anchor, False)
+    )
