@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -138,7 +138,8 @@ class Kernels:
 
     def _code(self, node: Node, compact: bool) -> GroupCode:
         assert isinstance(node.op, Fused)
-        key = (compact, replace(node.op, body=None), _signature(node.op.graph))
+        own = tuple((k, v) for k, v in node.op.attributes().items() if not isinstance(v, Graph))
+        key = (compact, node.op.name, own, _signature(node.op.graph))
         if key not in self._known:
             self._known[key] = self._lower(node, compact)
         return self._known[key]
