@@ -13,6 +13,7 @@ from functools import partial
 
 from dnncc.errors import BudgetError
 from dnncc.ir.graph import Graph, Node
+from dnncc.ops.patched import Patched
 from dnncc.ops.transfer import Transfer
 from dnncc.passes.pipeline import Pipeline
 from dnncc.passes.planning import order
@@ -168,6 +169,8 @@ class Setting:
 
     def work_of(self, node: Node) -> float:
         """Of one execution, in multiply-accumulates."""
+        if isinstance(node.op, Patched):
+            return node.macs + node.op.elements
         elements = sum(v.type.size for v in node.outputs)
         if isinstance(node.op, Transfer):
             waits = self.external.cost if self.external is not None else 1
@@ -272,6 +275,7 @@ def patch(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
         return
     needs = {n.outputs[0].name: c.needs for n, c in plain.code.items()}
     offers = patch_offers(setting.meaning, needs)
+    least = offers[0].peak if offers else None
     if goal.work is not None:
         offers = [o for o in offers if plain.work + o.added_macs <= goal.work]
     if goal.capacity is not None:
@@ -282,7 +286,8 @@ def patch(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
         yield Refusal(("patch",), "no stage in parts lowers the peak within the limit of work")
     for offer in offers[:_OFFERS]:
         graph = setting.fused(offer.graph)
-        yield setting.candidate(("patch",), offer.description, graph, setting.kernels.of(graph))
+        code = setting.kernels.of(graph)
+        yield setting.candidate(("patch",), offer.description, graph, code, bound=least)
 
 
 def recompute(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:

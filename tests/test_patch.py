@@ -36,7 +36,7 @@ def same_bits(before: Graph, after: Graph, seed: int = 0) -> None:
         np.testing.assert_array_equal(new, old)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(9))
 def test_every_stage_in_every_form_has_the_same_bits(seed: int) -> None:
     plain = quantized(random_cnn(seed))
     candidates = state_patches(plain, {}).candidates
@@ -207,3 +207,7 @@ def test_least_memory_takes_a_stage_in_parts(tmp_path: Path) -> None:
     assert small.program.graph.find("patched")
     assert small.program.plan.arena_bytes < quick.program.plan.arena_bytes / 2
     assert dnncc.validate(tmp_path / "net", on="emulator").match
+    plain, given = quick.program.plan.arena_bytes, small.program.plan.arena_bytes
+    between = dnncc.compile(graph.clone(), target="cortex-m4", budget={"ram": str((plain + given) // 2)})
+    assert between.planning.chosen.measures == ("patch",)
+    assert between.planning.chosen.work <= small.planning.chosen.work

@@ -64,6 +64,14 @@ class Patched(Fused):
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         return self.plan.macs
 
+    @property
+    def elements(self) -> int:
+        """How many elements one execution writes, into buffers that are never whole."""
+        from dnncc.passes.planning.patch.schedule import pixels
+
+        counts = pixels(self.rows.stage, self.form, self.grid)
+        return sum(n * k.output.type.shape[3] for n, k in zip(counts, self.rows.layers, strict=True))
+
     def reference(self, *inputs: Array) -> Sequence[Array]:
         """The plan, executed row by row: what generated code does."""
         from dnncc.rows import row_graph

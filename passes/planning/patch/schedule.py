@@ -76,9 +76,14 @@ def lay_out_strips(stage: Stage, form: Form, rows: RowProgram, strips: int) -> S
 
 def work(stage: Stage, form: Form, grid: tuple[int, int]) -> int:
     """The multiply-accumulates of a layout."""
+    return sum(n * k.macs for n, k in zip(pixels(stage, form, grid), stage.layers, strict=True))
+
+
+def pixels(stage: Stage, form: Form, grid: tuple[int, int]) -> tuple[int, ...]:
+    """Per image how many pixels a layout computes, those that are computed again included."""
     rows = _computed(stage, 1 if form == "rows" else grid[0], True)
     columns = _computed(stage, grid[1], False)
-    return sum(r * c * k.macs for r, c, k in zip(rows, columns, stage.layers, strict=True))
+    return tuple(r * c for r, c in zip(rows, columns, strict=True))
 
 
 @lru_cache(maxsize=32)
