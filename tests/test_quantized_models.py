@@ -155,6 +155,31 @@ def test_a_node_that_is_further_away_is_named() -> None:
     )
 
 
+def test_what_a_later_clamp_cuts_off_does_not_differ() -> None:
+    """The clamp is made early, or by a node of its own: the agreement is the same."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalMaxPool", ["x"], ["m"]),
+            helper.make_node("Clip", ["m", "lo", "hi"], ["c"]),
+            helper.make_node("Reshape", ["c", "shape"], ["r"]),
+            helper.make_node("Gemm", ["r", "w"], ["y"]),
+        ],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [
+            numpy_helper.from_array(np.float32(-0.5), "lo"),
+            numpy_helper.from_array(np.float32(0.75), "hi"),
+            numpy_helper.from_array(np.array([1, 8]), "shape"),
+            numpy_helper.from_array(np.random.default_rng(0).normal(0, 1, (8, 3)).astype(np.float32), "w"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    q_model = quantized(model, inputs(model, 8, 1), **FORMS["qdq-s8s8-symmetric"])
+    rows = dnncc.compile(q_model, target="host-c").agreement
+    assert rows and all(r.steps <= 1 for r in rows)
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("form", ["qdq-u8s8-channel", "qop-s8s8-channel"])
 def test_keywords_keep_their_accuracy(form: str, data_dir: Path) -> None:
