@@ -34,8 +34,11 @@ NODES: dict[str, tuple[str, list[str], dict[str, Any], list[int], dict[str, Arra
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])
 def test_what_compilers_would_warn_of(name: str, compiler: str, tmp_path: Path) -> None:
     op_type, operands, attributes, shape, constants = NODES[name]
-    node = helper.make_node(op_type, operands, ["y"], **attributes)
-    proto = model([node], {"x": shape}, constants, ["y"], opset=20)
+    nodes = [
+        helper.make_node(op_type, operands, ["found"], **attributes),
+        helper.make_node("Cast", ["found"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    proto = model(nodes, {"x": shape}, constants, ["y"], opset=20)
     dnncc.compile(proto, target="host-c", dtype="float32", output=tmp_path / "net")
     try:
         (found,) = HostModel(tmp_path / "net", compiler).run([floats(*shape)])
