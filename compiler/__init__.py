@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from dnncc.artifact import write_artifact
     from dnncc.benchmark import Benchmark, bench
     from dnncc.calibration import load_samples
+    from dnncc.comparison import Comparison
+    from dnncc.comparison import schedule_model as schedule
     from dnncc.driver import Compilation
     from dnncc.driver import compile_model as compile
     from dnncc.errors import DnnccError
     from dnncc.execution import run
+    from dnncc.exploration import Exploration, explore
+    from dnncc.fpga import FpgaCompilation, compile_fpga
     from dnncc.inspection import Inspection, inspect
     from dnncc.interpreter import interpret
     from dnncc.ir.graph import Const, Graph, Node, Value
@@ -48,10 +52,13 @@ __all__ = [
     "Benchmark",
     "Board",
     "BufferSchedule",
+    "Comparison",
     "Compilation",
     "Const",
     "DType",
     "DnnccError",
+    "Exploration",
+    "FpgaCompilation",
     "Graph",
     "Inspection",
     "LibraryModel",
@@ -72,6 +79,8 @@ __all__ = [
     "__version__",
     "bench",
     "compile",
+    "compile_fpga",
+    "explore",
     "inspect",
     "interpret",
     "load",
@@ -81,6 +90,7 @@ __all__ = [
     "make_plan",
     "recompute_graph",
     "run",
+    "schedule",
     "schedule_buffers",
     "schedule_graph",
     "schedule_spills",
@@ -93,9 +103,12 @@ _MODULES = {
     "dnncc.artifact": ("write_artifact",),
     "dnncc.benchmark": ("Benchmark", "bench"),
     "dnncc.calibration": ("load_samples",),
+    "dnncc.comparison": ("Comparison",),
     "dnncc.driver": ("Compilation",),
     "dnncc.errors": ("DnnccError",),
     "dnncc.execution": ("run",),
+    "dnncc.exploration": ("Exploration", "explore"),
+    "dnncc.fpga": ("FpgaCompilation", "compile_fpga"),
     "dnncc.inspection": ("Inspection", "inspect"),
     "dnncc.interpreter": ("interpret",),
     "dnncc.ir.graph": ("Const", "Graph", "Node", "Value"),
@@ -121,6 +134,7 @@ _MODULES = {
 }
 _PLACES = {name: (module, name) for module, names in _MODULES.items() for name in names}
 _PLACES["compile"] = ("dnncc.driver", "compile_model")
+_PLACES["schedule"] = ("dnncc.comparison", "schedule_model")
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from dnncc.cli.command import Command, Outcome
 from dnncc.cli.config import add_config
 from dnncc.cli.cuts import add_cuts
 from dnncc.cli.dims import add_dims
+from dnncc.cli.fpga import compile_and_describe
 from dnncc.cli.output import note
 from dnncc.cli.parser import Parser
 
@@ -29,7 +30,7 @@ def add_arguments(parser: Parser) -> None:
         "--target",
         metavar="T",
         required=True,
-        help="a board: its name, or its TOML file (`dnncc list boards`)",
+        help="a board or an FPGA (hls:...): its name, or its TOML file (`dnncc list targets`)",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="the artifact's folder (default: build/NAME)"
@@ -47,7 +48,12 @@ def add_arguments(parser: Parser) -> None:
     parser.choice(
         "--optimize", values=("balanced", "ram", "time"), default="balanced", help="what matters most"
     )
-    parser.choice("--weight-bits", values=(8, 4, 3, 2), default=8, help="bits of a weight")
+    parser.choice(
+        "--weight-bits",
+        values=(8, 4, 3, 2, "mixed"),
+        default=8,
+        help="bits of a weight; mixed: chosen per layer (with --budget size=0.5)",
+    )
     parser.choice(
         "--activation-bits", values=(8, 4), default=8, help="bits of an activation inside the network"
     )
@@ -70,29 +76,35 @@ def run(arguments: Namespace) -> Outcome:
 
     from dnncc.cli.progress import progress
     from dnncc.driver import compile_model
+    from dnncc.targets.hls.parts import is_hls
 
     output: Path = arguments.output or Path("build") / arguments.name
+    options = {
+        "dtype": arguments.dtype,
+        "name": arguments.name,
+        "optimize": arguments.optimize,
+        "dims": dict(arguments.dim),
+        "inputs": arguments.inputs,
+        "outputs": arguments.outputs,
+        "io": arguments.io,
+        "weight_bits": arguments.weight_bits,
+        "activation_bits": arguments.activation_bits,
+        "budget": dict(arguments.budget),
+        "passes": arguments.passes,
+        "dump_ir": arguments.dump_ir,
+        "time_limit": arguments.time_limit,
+    }
     start = time.perf_counter()
     with progress() as say:
+        if is_hls(arguments.target):
+            return compile_and_describe(arguments, output, options, say)
         compilation = compile_model(
             arguments.model,
             target=arguments.target,
             calibrate=arguments.calibrate,
             output=output,
             progress=say,
-            dtype=arguments.dtype,
-            name=arguments.name,
-            optimize=arguments.optimize,
-            dims=dict(arguments.dim),
-            inputs=arguments.inputs,
-            outputs=arguments.outputs,
-            io=arguments.io,
-            weight_bits=arguments.weight_bits,
-            activation_bits=arguments.activation_bits,
-            budget=dict(arguments.budget),
-            passes=arguments.passes,
-            dump_ir=arguments.dump_ir,
-            time_limit=arguments.time_limit,
+            **options,
         )
     for warning in compilation.warnings:
         note(f"warning: {warning}")
@@ -170,6 +182,7 @@ def _text(document: dict[str, Any], kinds: Mapping[str, str]) -> str:
     outer = [p for p in memory["pools"] if kinds[p["name"]] == "external" and p["used"]]
     shares = [f"           {p['used']:,}{of(p['name'])} bytes of it in '{p['name']}'" for p in others]
     limit = "" if others else of(ram)
+    (taken,) = [m for m in plan["measures"] if m["verdict"] == "chosen"]
     lines = [
         f"{document['artifact']}: {document['dtype']} for {document['target']} ({document['core']})",
         f"  RAM      {memory['arena_bytes']:,}{limit} bytes ({proof})",
@@ -178,6 +191,11 @@ def _text(document: dict[str, Any], kinds: Mapping[str, str]) -> str:
             f"  copies   {plan['copied_bytes']:,} bytes to '{p['name']}' and back; {p['used']:,}{of(p['name'])} bytes "
             "of it are used"
             for p in outer
+        ),
+        *(
+            [f"  plan     {taken['measure']}: {taken['detail']}; {taken['added_percent']:+.1f} % work"]
+            if taken["measure"] != "reorder"
+            else []
         ),
         f"  weights  {memory['weights_bytes']:,}{of(flash)} bytes of flash; code comes on top",
         f"  work     {document['macs']:,} multiply-accumulates in {len(document['nodes'])} kernels",
