@@ -1,7 +1,7 @@
 """``python -m benchmarks.cpu``: the CPU target beside ONNX Runtime, on the same machine in the same run.
 
-Both run one inference at a time, by turns, so that whatever else the machine does hits both; the figure is the median
-of many, after some to warm up. int8: ONNX Runtime's own static quantization (QDQ, per channel); float32: as it is.
+Both run one inference at a time, by turns, so that whatever else the machine does hits both; the figure is the least of
+many, that is what the code takes when nothing disturbs it. int8: ONNX Runtime's own static quantization (QDQ, per channel); float32: as it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +33,7 @@ _WARM_UP = 3
 
 @dataclass(frozen=True)
 class Row:
-    """One network in one type, on one thread; milliseconds are medians of one inference at batch 1."""
+    """One network in one type, on one thread; milliseconds are the least of many inferences at batch 1."""
 
     network: str
     dtype: str
@@ -80,17 +79,17 @@ def _integers(artifact: Path, samples: dict[str, cpu_peers.Array]) -> list[cpu_p
 
 
 def by_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """The median seconds of both."""
+    """The least seconds of both."""
     for _ in range(_WARM_UP):
         first(), second()
     times: tuple[list[float], list[float]] = ([], [])
     end = time.perf_counter() + _SECONDS
-    while time.perf_counter() < end or len(times[0]) < 15:
+    while time.perf_counter() < end or len(times[0]) < 30:
         for run, found in zip((first, second), times, strict=True):
             begin = time.perf_counter()
             run()
             found.append(time.perf_counter() - begin)
-    return statistics.median(times[0]), statistics.median(times[1])
+    return min(times[0]), min(times[1])
 
 
 def geometric_mean(rows: Sequence[Row]) -> float:
