@@ -1,7 +1,8 @@
 """``python -m benchmarks.cpu``: the CPU target beside ONNX Runtime, on the same machine in the same run.
 
 Both run one inference at a time, by turns, so that whatever else the machine does hits both; the figure is the least of
-many, that is what the code takes when nothing disturbs it. int8: ONNX Runtime's own static quantization (QDQ, per channel); float32: as it is.
+many, that is what the code takes when nothing disturbs it. int8: ONNX Runtime's own static quantization (QDQ, per
+channel); float32: as it is.
 """
 
 from __future__ import annotations
