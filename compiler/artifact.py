@@ -166,6 +166,9 @@ def manifest_of(compilation: Compilation) -> dict[str, Any]:
         "dtype": options.dtype,
         "io": options.io,
         "options": _plain(asdict(options)),
+        "tuned_sha256": None
+        if options.tuned is None
+        else hashlib.sha256(options.tuned.read_bytes()).hexdigest(),
         "pipeline": compilation.pipeline,
         "choices": list(compilation.choices),
         "seed": 0,

@@ -241,7 +241,7 @@ def setting_of(meaning: Graph, options: Options, board: Board, say: Progress) ->
     outer = board.external
     external = None if outer is None else Pool(outer.name, outer.bytes, 1 + outer.wait_states)
     effort = _EFFORT if options.time_limit is None else max(options.time_limit, 0.0)
-    target = target_of(board)
+    target = target_of(board, options.tuned)
     return Setting(
         meaning,
         Kernels(target.lower),

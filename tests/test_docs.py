@@ -74,7 +74,7 @@ def test_option_tables_are_complete() -> None:
     text = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])(--?[a-z][a-z-]*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
     known: set[str] = set()
-    for name in ("compile", "validate", "bench", "run", "schedule"):
+    for name in ("compile", "validate", "bench", "run", "schedule", "tune"):
         command = load_command(name)
         parser = Parser(name, "")
         command.add_arguments(parser)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from dnncc.ir.graph import Node
 from dnncc.ops.fused import Fused
 from dnncc.plan import KernelNeeds
 from dnncc.runtime.cpus import Cpu
+from dnncc.targets.cpu.tuned import Entry
 from dnncc.targets.program import GroupCode
 
 if TYPE_CHECKING:
@@ -18,9 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CpuTarget:
-    """One level of processors."""
+    """One level of processors.
+
+    Attributes:
+        tuned: by layer the tile that was measured to be the fastest, see ``dnncc.tuning``.
+    """
 
     cpu: Cpu
+    tuned: Mapping[str, Entry] = field(default_factory=dict)
     alignment: int = 64
     """A cache line, and the widest vector."""
 
@@ -31,7 +38,7 @@ class CpuTarget:
 
         assert isinstance(node.op, Fused)
         body = node.op.graph
-        kernel = build_kernel(body, node.op.anchor, self.cpu)
+        kernel = build_kernel(body, node.op.anchor, self.cpu, self.tuned)
         function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants), exclusive=True)
         # Nothing overlaps: compilers vectorize what they need not suspect of it.
         return GroupCode(kernel.strategy, function, kernel.constants, KernelNeeds(function.scratch_bytes, {}))

@@ -14,8 +14,9 @@ from dnncc.ir.graph import Const, Graph, Node
 from dnncc.ir.types import Array, DType
 from dnncc.ops.conv2d import Conv2d
 from dnncc.runtime.cpus import Cpu
+from dnncc.targets.lowering.cpu.choice import Shape
 from dnncc.targets.lowering.cpu.form import Form, form_of, moved_bias
-from dnncc.targets.lowering.cpu.gemm import Shape, shape_of
+from dnncc.targets.lowering.cpu.gemm import shape_of
 from dnncc.targets.lowering.emit_c import PARALLEL
 from dnncc.targets.lowering.group import Expressions, split_at
 from dnncc.targets.lowering.kernel import Kernel

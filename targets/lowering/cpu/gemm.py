@@ -8,7 +8,7 @@ whole image where channels are the outer loop.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from dnncc.ir.types import Array
 from dnncc.ops.conv2d import Conv2d
 from dnncc.ops.linear import Linear
 from dnncc.runtime.cpus import Cpu
-from dnncc.targets.lowering.cpu.choice import Tiling, choose
-from dnncc.targets.lowering.cpu.form import Form, form_of, moved_bias
+from dnncc.targets.cpu.tuned import Entry
+from dnncc.targets.lowering.cpu.choice import Problem, Shape, Tiling
+from dnncc.targets.lowering.cpu.form import FORMS, Form, form_of, moved_bias
 from dnncc.targets.lowering.emit_c import PARALLEL
 from dnncc.targets.lowering.group import Expressions, split_at
 from dnncc.targets.lowering.kernel import Kernel
@@ -36,56 +37,22 @@ _FEW = 4
 _ROLES = ("line", "pixel", "lane", "outer", "inner", "word", "item")
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A convolution; a pointwise one, or a product, over P pixels is one row of P columns."""
+def build(body: Graph, anchor: Node, cpu: Cpu, tuned: Mapping[str, Entry]) -> Kernel | None:
+    """The strategy; None where the group is no dense convolution or product with constant weights.
 
-    n: int
-    h: int
-    w: int
-    c: int
-    oh: int
-    ow: int
-    o: int
-    kh: int
-    kw: int
-    strides: tuple[int, int] = (1, 1)
-    dilations: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    @property
-    def taps(self) -> int:
-        """Runs of channels per row of the kernel: one where the taps are neighbours, too."""
-        return 1 if self.dilations[1] == 1 else self.kw
-
-    @property
-    def run(self) -> int:
-        """Activations that follow one another in memory."""
-        return self.kw * self.c // self.taps
-
-
-def build(body: Graph, anchor: Node, cpu: Cpu) -> Kernel | None:
-    """The strategy; None where the group is no dense convolution or product with constant weights."""
-    op = anchor.op
-    if not isinstance(op, Conv2d | Linear) or (isinstance(op, Conv2d) and op.groups != 1):
+    Args:
+        tuned: by layer the tile that was measured to be the fastest.
+    """
+    problem = problem_of(body, anchor, cpu)
+    if problem is None:
         return None
-    form = form_of(anchor, cpu)
+    form, shape, words = FORMS[problem.form], problem.shape, problem.words
     before, after = split_at(body, anchor)
-    if form is None or not elementwise_epilogue(after, anchor.output, body):
-        return None
-    flat = not before and _is_pointwise(anchor) and per_channel_constants(after)
-    if isinstance(op, Linear) and not flat:
-        return None
-    shape = _flat_shape(anchor) if flat else shape_of(anchor)
-    x, w, b = anchor.inputs
-    assert isinstance(w, Const) and isinstance(b, Const)
-    if not before and any(x in node.inputs for node in after):
-        return None
-    words = -(-shape.run // form.group)
-    slack = -(-(words * form.group - shape.run) // shape.c)
-    copied = bool(before) or any(shape.pads) or slack > 0 or not form.takes(x.type.dtype)
-    tiling = choose(cpu, form.name, shape, words, copied)
-    copied = copied or bool(shape.ow % tiling.pixels or shape.oh % tiling.lines)
+    flat = _is_flat(anchor, before, after)
+    x, w = anchor.inputs[:2]
+    assert isinstance(w, Const)
+    tiling = problem.choose(tuned)
+    copied = problem.copied or bool(shape.ow % tiling.pixels or shape.oh % tiling.lines)
 
     def rank4(dims: tuple[int, ...]) -> tuple[int, ...]:
         full = dims == anchor.output.type.shape
@@ -113,13 +80,41 @@ def build(body: Graph, anchor: Node, cpu: Cpu) -> Kernel | None:
         form,
         zero,
         words,
-        slack if copied else None,
+        _slack(shape, form) if copied else None,
     )
     expressions.evaluate(after)
     function = expressions.prim_func([expressions[body.outputs[0]]])
     schedule = _schedule(function, shape, tiling, form, bool(before), copied)
     constants = tuple(data for _, data in expressions.operands.constants)
     return Kernel(f"gemm-{tiling.lines * tiling.pixels}x{tiling.channels}", schedule, constants, {})
+
+
+def problem_of(body: Graph, anchor: Node, cpu: Cpu) -> Problem | None:
+    """What the choice of a tile depends on; None where this strategy does not take the group."""
+    op = anchor.op
+    if not isinstance(op, Conv2d | Linear) or (isinstance(op, Conv2d) and op.groups != 1):
+        return None
+    form = form_of(anchor, cpu)
+    before, after = split_at(body, anchor)
+    if form is None or not elementwise_epilogue(after, anchor.output, body):
+        return None
+    flat = _is_flat(anchor, before, after)
+    x = anchor.inputs[0]
+    if (isinstance(op, Linear) and not flat) or (not before and any(x in node.inputs for node in after)):
+        return None
+    shape = _flat_shape(anchor) if flat else shape_of(anchor)
+    copied = bool(before) or any(shape.pads) or _slack(shape, form) > 0 or not form.takes(x.type.dtype)
+    return Problem(cpu, form.name, shape, -(-shape.run // form.group), copied)
+
+
+def _is_flat(anchor: Node, before: Sequence[Node], after: Sequence[Node]) -> bool:
+    """Whether the pixels of all lines can be counted as those of one."""
+    return not before and _is_pointwise(anchor) and per_channel_constants(after)
+
+
+def _slack(shape: Shape, form: Form) -> int:
+    """Columns to append so that reading the filled-up last run stays inside the row."""
+    return -(-(-shape.run % form.group) // shape.c)
 
 
 def _is_pointwise(anchor: Node) -> bool:
