@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dnncc.loading import load
     from dnncc.ops.base import Op
     from dnncc.options import Options
-    from dnncc.passes.base import Pass
+    from dnncc.passes.base import Pass, Surroundings
     from dnncc.passes.pipeline import Pipeline
     from dnncc.plan import Plan, make_plan
     from dnncc.runtime.library import LibraryModel, load_artifact
@@ -66,6 +66,7 @@ __all__ = [
     "Quantization",
     "RecomputeSchedule",
     "SpillSchedule",
+    "Surroundings",
     "TensorType",
     "Validation",
     "Value",
@@ -104,7 +105,7 @@ _MODULES = {
     "dnncc.loading": ("load",),
     "dnncc.ops.base": ("Op",),
     "dnncc.options": ("Options",),
-    "dnncc.passes.base": ("Pass",),
+    "dnncc.passes.base": ("Pass", "Surroundings"),
     "dnncc.passes.pipeline": ("Pipeline",),
     "dnncc.plan": ("Plan", "make_plan"),
     "dnncc.runtime.library": ("LibraryModel", "load_artifact"),

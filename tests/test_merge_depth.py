@@ -10,9 +10,11 @@ from typing import Any
 import dnncc
 import numpy as np
 import pytest
+from commandline import dnncc as command
 from dnncc.errors import BudgetError, CalibrationError, UnsupportedError, UsageError
 from dnncc.interpreter import interpret
 from dnncc.ir.graph import Graph, Value
+from dnncc.ir.text import write_ir
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.add import Add
 from dnncc.ops.average_pool2d import AveragePool2d
@@ -365,3 +367,22 @@ def test_a_plan_that_does_not_fit_is_refused_with_everything_wrong_with_it() -> 
     with pytest.raises(UsageError, match="overlaps"):
         plan = '(("block0_1", "block0_2"), ("block0_2", "block0_3"))'
         _refuses(graph, f"merge-depth{{mode=approximate,plan={plan}}}")()
+
+
+def test_the_command_line_merges_graphs_in_text_form(tmp_path: Path) -> None:
+    """``dnncc opt`` with samples and labels from a file: the document says what was chosen, for the second run."""
+    graph = _mobile(1)
+    write_ir(graph, tmp_path / "net.ir")
+    np.savez(tmp_path / "samples.npz", label=np.zeros(8, np.int64), **_samples(graph))  # type: ignore[arg-type]
+    plan = 'plan=(("block0_1", "block0_3"),)'
+    words = [
+        "opt",
+        str(tmp_path / "net.ir"),
+        "--passes",
+        f"merge-depth{{mode=approximate,finetune=1,{plan}}}",
+    ]
+    assert command(*words, "--json").status == 2
+    document = command(*words, "--calibrate", tmp_path / "samples.npz", "--json").document
+    assert document["choices"][0]["merges"] == [["block0_1", "block0_3"]]
+    assert document["passes"].endswith("plan=((block0_1, block0_3),)}")
+    assert document["graph"].count("conv2d") == 2

@@ -24,6 +24,9 @@ def add_arguments(parser: Parser) -> None:
         metavar="FILE",
         help="write it there, and its large constants to FILE.npz",
     )
+    parser.add_argument(
+        "--calibrate", type=Path, metavar="X.npz", help="samples for the passes that learn from data"
+    )
     parser.add_argument("--dump-ir", type=Path, metavar="DIR", help="write the graph after each pass")
     parser.add_argument(
         "--elide",
@@ -33,9 +36,11 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> Outcome:
+    from dnncc.calibration import load_others, load_samples
     from dnncc.ir.text import INLINE, print_graph, write_ir
     from dnncc.ir.verify import verify
     from dnncc.npz import check_file_writable
+    from dnncc.passes.base import Surroundings
     from dnncc.passes.pipeline import Pipeline
 
     if arguments.output is not None:
@@ -43,12 +48,16 @@ def run(arguments: Namespace) -> Outcome:
     pipeline = Pipeline.parse(arguments.passes)
     graph = _read(arguments.graph)
     verify(graph)
+    if arguments.calibrate is not None:
+        samples = load_samples(arguments.calibrate, graph)
+        pipeline = pipeline.bind(Surroundings(samples, load_others(arguments.calibrate, samples)))
     statistics = pipeline.run(graph, arguments.dump_ir)
     text = print_graph(graph, INLINE if arguments.elide else None)
     if arguments.output is not None:
         write_ir(graph, arguments.output)
     document = {
         "passes": str(pipeline.resolved()),
+        "choices": [{"pass": p.name, **p.record()} for p in pipeline.passes if p.record()],
         "changed": any(s.changed for s in statistics),
         "statistics": [asdict(s) for s in statistics],
         "output": None if arguments.output is None else str(arguments.output),
