@@ -106,6 +106,7 @@ def compile_model(
     from dnncc.planner import Planner
     from dnncc.targets.boards import load_board
     from dnncc.targets.program import assemble
+    from dnncc.targets.target import check_tools
 
     start = time.perf_counter()
     say = progress or (lambda text: None)
@@ -113,6 +114,7 @@ def compile_model(
     board = load_board(target)
     if output is not None:
         check_writable(Path(output))
+        check_tools(board)
     say("reading the model")
     graph, model_hash = load_hashed(
         model, chosen.dims, example_inputs=example_inputs, inputs=chosen.inputs, outputs=chosen.outputs

@@ -54,3 +54,16 @@ def target_of(board: Board, tuned: Path | None = None) -> Target:
     from dnncc.targets.c_target import CTarget
 
     return CTarget()
+
+
+def check_tools(board: Board) -> None:
+    """Look for what writing an artifact will need, before any work is done.
+
+    Raises:
+        ToolMissingError: it is not there.
+    """
+    if board.family == "cpu":
+        from dnncc.runtime.cpus import CPUS
+        from dnncc.targets.cpu.build import library_compiler
+
+        library_compiler(CPUS[board.core])

@@ -49,11 +49,10 @@ class CpuTarget:
         )
 
     def write(self, compilation: Compilation, folder: Path) -> dict[str, Any]:
-        from dnncc.targets.cpu.build import build_library
+        from dnncc.targets.cpu.build import build_library, library_compiler
         from dnncc.targets.cpu.source import write_sources
 
+        name = compilation.program.name
         sources = write_sources(compilation.program, folder)
-        return {
-            "sources": sources,
-            "library": build_library(compilation.program.name, sources, self.cpu, folder),
-        }
+        library = build_library(name, sources, self.cpu, folder)
+        return {"sources": sources, "library": library, "compiler": library_compiler(self.cpu).version}
