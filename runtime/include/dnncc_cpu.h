@@ -333,7 +333,8 @@ DNNCC_INLINE dnncc_vf dnncc_some_f32(const float *p, int32_t lanes) {
 #define DNNCC_WORD4(a, b, d, e)                                                                                        \
     ((uint32_t)(uint8_t)(a) | (uint32_t)(uint8_t)(b) << 8 | (uint32_t)(uint8_t)(d) << 16 | (uint32_t)(uint8_t)(e) << 24)
 #define DNNCC_WORD4_FLIPPED(a, b, d, e) (DNNCC_WORD4(a, b, d, e) ^ 0x80808080u)
-#define DNNCC_WORD2(a, b, d, e) ((uint32_t)(uint16_t)(a) | (uint32_t)(uint16_t)(b) << 16)
+#define DNNCC_WORD2(a, b, d, e)                                                                                        \
+    ((void)(d), (void)(e), (uint32_t)(uint16_t)(a) | (uint32_t)(uint16_t)(b) << 16)
 DNNCC_ROWS(dnncc_rows_u8x4_u8, uint8_t, 4, DNNCC_WORD4)
 DNNCC_ROWS(dnncc_rows_u8x4_i8, int8_t, 4, DNNCC_WORD4_FLIPPED)
 DNNCC_ROWS(dnncc_rows_i8x4_i8, int8_t, 4, DNNCC_WORD4)
