@@ -63,6 +63,7 @@ def test_kernels_give_the_interpreters_bits(name: str, tmp_path: Path) -> None:
     built = bundle(program(graph, level), level, tmp_path)
     check(graph, LibraryModel(built))
     check(graph, LibraryModel(built, threads=2), seed=1)
+    check(graph, LibraryModel(built, threads=5), seed=2)
 
 
 @pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="qemu-aarch64 is not installed")
