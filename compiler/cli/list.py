@@ -41,11 +41,19 @@ def _targets(board: Board | None) -> Outcome:
     found = _boards_of(board)
     best = runnable()[-1].name if runnable() else None
     aliases = {b.name: [*b.aliases, *([NATIVE] if b.core == best else [])] for b in found}
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"name": b.name, "aliases": aliases[b.name], "core": b.core, "description": b.description}
         for b in found
     ]
     rows = [(b.name, ", ".join(aliases[b.name]), b.core, b.description) for b in found]
+    if board is None:
+        from dnncc.targets.hls.parts import parts
+
+        for part in parts():
+            entries.append(
+                {"name": part.target, "aliases": [], "core": "fpga", "description": part.description}
+            )
+            rows.append((part.target, "", "fpga", part.description))
     return Outcome({"targets": entries}, table(["target", "aliases", "core", ""], rows))
 
 
