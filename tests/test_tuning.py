@@ -10,6 +10,7 @@ import dnncc
 import pytest
 from artifact_models import branches
 from dnncc.errors import UsageError
+from dnncc.fpga import compile_fpga
 from dnncc.runtime.cpus import host_cpu
 from dnncc.targets.cpu.tuned import read_entries
 from dnncc.targets.lowering.cpu.choice import Problem, Shape
@@ -61,3 +62,5 @@ def test_what_is_not_tuned_is_refused(tmp_path: Path) -> None:
     damaged.write_text('{"schema": 1, "layers": {}}')
     with pytest.raises(UsageError, match="not tuned"):
         dnncc.compile(branches(), target="stm32f4", tuned=damaged)
+    with pytest.raises(UsageError, match="not tuned"):
+        compile_fpga(branches(), target="hls:zu3eg", tuned=damaged)
