@@ -272,7 +272,7 @@ def recompute(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offer
         elif goal.capacity is None:
             yield _least_recomputed(setting, base, taken, floor, goal)
         else:
-            yield _retried(wanted, partial(_recomputed, setting, base, taken, floor))
+            yield _retried(setting, wanted, partial(_recomputed, setting, base, taken, floor))
 
 
 def spill(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
@@ -289,7 +289,7 @@ def spill(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
         elif refused := _below(taken, floor, goal, base):
             yield refused
         else:
-            yield _retried(wanted, partial(_spilled, setting, base, taken, floor))
+            yield _retried(setting, wanted, partial(_spilled, setting, base, taken, floor))
 
 
 def _pairs(graph: Graph, clone: Graph) -> Iterator[tuple[Node, Node]]:
@@ -317,17 +317,29 @@ def _below(taken: tuple[str, ...], floor: WorkingSet, goal: Goal, base: Candidat
     return None
 
 
-def _retried(room: int, attempt: Callable[[int], Candidate | Refusal]) -> Candidate | Refusal:
+def _retried(
+    setting: Setting, capacity: int, attempt: Callable[[int], Candidate | Refusal]
+) -> Candidate | Refusal:
     """Placing everything anew may lose some bytes: then it is tried with so many fewer."""
-    best = attempt(room)
+    names = {p.name for p in setting.board}
+
+    def over(found: Candidate) -> int:
+        if capacity != setting.capacity:
+            return found.plan.arena_bytes - capacity
+        beyond = [
+            p.bytes - p.capacity for p in found.plan.pools if p.name in names and p.capacity is not None
+        ]
+        return max(found.plan.arena_bytes - capacity, sum(max(0, n) for n in beyond))
+
+    room, best = capacity, attempt(capacity)
     for _ in range(_ATTEMPTS - 1):
-        if isinstance(best, Refusal) or best.fits or room <= best.excess:
+        if isinstance(best, Refusal) or over(best) <= 0 or room <= over(best):
             break
-        room -= best.excess
+        room -= over(best)
         found = attempt(room)
         if isinstance(found, Refusal):
             break
-        best = found if found.fits or found.excess < best.excess else best
+        best = min(best, found, key=over)
     return best
 
 

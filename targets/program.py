@@ -138,7 +138,8 @@ class Kernels:
 
     def _code(self, node: Node, compact: bool) -> GroupCode:
         assert isinstance(node.op, Fused)
-        key = (compact, _signature(node.op.graph))
+        own = tuple((k, v) for k, v in node.op.attributes().items() if not isinstance(v, Graph))
+        key = (compact, node.op.name, own, _signature(node.op.graph))
         if key not in self._known:
             self._known[key] = self._lower(node, compact)
         return self._known[key]
