@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dnncc.artifact import write_artifact
     from dnncc.benchmark import Benchmark, bench
     from dnncc.calibration import load_samples
+    from dnncc.comparison import Comparison
+    from dnncc.comparison import schedule_model as schedule
     from dnncc.driver import Compilation
     from dnncc.driver import compile_model as compile
     from dnncc.errors import DnnccError
@@ -50,6 +52,7 @@ __all__ = [
     "Benchmark",
     "Board",
     "BufferSchedule",
+    "Comparison",
     "Compilation",
     "Const",
     "DType",
@@ -87,6 +90,7 @@ __all__ = [
     "make_plan",
     "recompute_graph",
     "run",
+    "schedule",
     "schedule_buffers",
     "schedule_graph",
     "schedule_spills",
@@ -99,6 +103,7 @@ _MODULES = {
     "dnncc.artifact": ("write_artifact",),
     "dnncc.benchmark": ("Benchmark", "bench"),
     "dnncc.calibration": ("load_samples",),
+    "dnncc.comparison": ("Comparison",),
     "dnncc.driver": ("Compilation",),
     "dnncc.errors": ("DnnccError",),
     "dnncc.execution": ("run",),
@@ -129,6 +134,7 @@ _MODULES = {
 }
 _PLACES = {name: (module, name) for module, names in _MODULES.items() for name in names}
 _PLACES["compile"] = ("dnncc.driver", "compile_model")
+_PLACES["schedule"] = ("dnncc.comparison", "schedule_model")
 
 
 def __getattr__(name: str) -> Any:

@@ -259,6 +259,32 @@ def small_scratch(setting: Setting, found: Sequence[Candidate], goal: Goal) -> O
     yield best
 
 
+_OFFERS = 3
+
+
+def patch(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
+    """A stage of the network in parts of the image: row by row, or a patch after the other."""
+    from dnncc.patching import patch_offers
+
+    plain = found[0]
+    if plain.graph.find("patched"):
+        yield Refusal(("patch",), "a stage runs in parts already")
+        return
+    needs = {n.outputs[0].name: c.needs for n, c in plain.code.items()}
+    offers = patch_offers(setting.meaning, needs)
+    if goal.work is not None:
+        offers = [o for o in offers if plain.work + o.added_macs <= goal.work]
+    if goal.capacity is not None:
+        # The least added work that seems to suffice, and in case it does not, the next ones.
+        enough = [o for o in offers if o.peak <= goal.capacity]
+        offers = enough[::-1] + [o for o in offers if o.peak > goal.capacity]
+    if not offers:
+        yield Refusal(("patch",), "no stage in parts lowers the peak within the limit of work")
+    for offer in offers[:_OFFERS]:
+        graph = setting.fused(offer.graph)
+        yield setting.candidate(("patch",), offer.description, graph, setting.kernels.of(graph))
+
+
 def recompute(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
     """Nodes run again instead of keeping what they wrote."""
     for base in _bases(found):
@@ -272,7 +298,7 @@ def recompute(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offer
         elif goal.capacity is None:
             yield _least_recomputed(setting, base, taken, floor, goal)
         else:
-            yield _retried(wanted, partial(_recomputed, setting, base, taken, floor))
+            yield _retried(setting, wanted, partial(_recomputed, setting, base, taken, floor))
 
 
 def spill(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
@@ -289,7 +315,7 @@ def spill(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
         elif refused := _below(taken, floor, goal, base):
             yield refused
         else:
-            yield _retried(wanted, partial(_spilled, setting, base, taken, floor))
+            yield _retried(setting, wanted, partial(_spilled, setting, base, taken, floor))
 
 
 def _pairs(graph: Graph, clone: Graph) -> Iterator[tuple[Node, Node]]:
@@ -317,17 +343,29 @@ def _below(taken: tuple[str, ...], floor: WorkingSet, goal: Goal, base: Candidat
     return None
 
 
-def _retried(room: int, attempt: Callable[[int], Candidate | Refusal]) -> Candidate | Refusal:
+def _retried(
+    setting: Setting, capacity: int, attempt: Callable[[int], Candidate | Refusal]
+) -> Candidate | Refusal:
     """Placing everything anew may lose some bytes: then it is tried with so many fewer."""
-    best = attempt(room)
+    names = {p.name for p in setting.board}
+
+    def over(found: Candidate) -> int:
+        if capacity != setting.capacity:
+            return found.plan.arena_bytes - capacity
+        beyond = [
+            p.bytes - p.capacity for p in found.plan.pools if p.name in names and p.capacity is not None
+        ]
+        return max(found.plan.arena_bytes - capacity, sum(max(0, n) for n in beyond))
+
+    room, best = capacity, attempt(capacity)
     for _ in range(_ATTEMPTS - 1):
-        if isinstance(best, Refusal) or best.fits or room <= best.excess:
+        if isinstance(best, Refusal) or over(best) <= 0 or room <= over(best):
             break
-        room -= best.excess
+        room -= over(best)
         found = attempt(room)
         if isinstance(found, Refusal):
             break
-        best = found if found.fits or found.excess < best.excess else best
+        best = min(best, found, key=over)
     return best
 
 
@@ -397,6 +435,7 @@ def _listed(names: Sequence[str]) -> str:
 MEASURES = (
     Measure("reorder", "order, addresses, and outputs written over inputs", False, reorder),
     Measure("scratch", "kernels of less scratch memory", False, small_scratch),
+    Measure("patch", "a stage of the network in parts of the image", True, patch),
     Measure("recompute", "nodes that run again instead of keeping what they wrote", True, recompute),
     Measure("spill", "copies to external memory and back", True, spill),
 )

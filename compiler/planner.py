@@ -116,17 +116,23 @@ class Planner:
         chosen = self._least() if self.objective == "ram" else self._sufficient()
         return self._decision(chosen)
 
-    def explore(self, capacities: Sequence[int]) -> Decision:
-        """Try everything, also for these capacities in place of the board's, and choose."""
+    def explore(self, budgets: int) -> Decision:
+        """Choose; then try every measure, for the board's RAM and for budgets from the least bound to the plain plan.
+
+        Args:
+            budgets: how many.
+        """
         chosen = self.decide().chosen
         done = {m.name for m, _, _ in self._log}
         for measure in self.measures:
             if measure.name not in done:
                 self._try(measure, Goal(self.setting.capacity))
-        for capacity in capacities:
+        top, low = self.found[0].plan.arena_bytes, self._decision(chosen).bound
+        for part in range(budgets):
+            budget = low + (top - low) * part // budgets
             for measure in self.measures:
-                if measure.aims and capacity < self.found[0].plan.arena_bytes:
-                    self._try(measure, Goal(capacity))
+                if measure.aims and budget < top:
+                    self._try(measure, Goal(budget))
         return self._decision(chosen)
 
     def _sufficient(self) -> Candidate:
@@ -206,10 +212,11 @@ class Planner:
             Tried("given order", "the model's", "baseline", "every value in a place of its own", given),
             Tried("in place", "the model's order", "baseline", "outputs written over inputs", in_place),
         ]
-        rows += [self._row(offer, seconds, chosen) for _, offer, seconds in self._log]
-        done = {m.name for m, _, _ in self._log}
         for measure in self.measures:
-            if measure.name not in done:
+            tried = [self._row(offer, seconds, chosen) for m, offer, seconds in self._log if m is measure]
+            # One measure may be tried for several goals, and lead to the same each time.
+            rows += {tuple(t.record().values()): t for t in tried}.values()
+            if not tried:
                 reason = (
                     "serves only what does not fit otherwise"
                     if self.objective == "ram"
@@ -221,7 +228,7 @@ class Planner:
             self.objective,
             self.setting.capacity,
             self.setting.budget,
-            tuple(dict.fromkeys(rows)),
+            tuple(rows),
             tuple(self.found),
             tuple(o for _, o, _ in self._log if isinstance(o, Refusal)),
         )

@@ -38,6 +38,7 @@ from op_samples import further_samples
 ELSEWHERE = {
     "requantize",
     "fused",
+    "patched",
     "softmax_int",
     "normalize_int",
     "log_softmax_int",

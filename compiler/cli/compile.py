@@ -182,6 +182,7 @@ def _text(document: dict[str, Any], kinds: Mapping[str, str]) -> str:
     outer = [p for p in memory["pools"] if kinds[p["name"]] == "external" and p["used"]]
     shares = [f"           {p['used']:,}{of(p['name'])} bytes of it in '{p['name']}'" for p in others]
     limit = "" if others else of(ram)
+    (taken,) = [m for m in plan["measures"] if m["verdict"] == "chosen"]
     lines = [
         f"{document['artifact']}: {document['dtype']} for {document['target']} ({document['core']})",
         f"  RAM      {memory['arena_bytes']:,}{limit} bytes ({proof})",
@@ -190,6 +191,11 @@ def _text(document: dict[str, Any], kinds: Mapping[str, str]) -> str:
             f"  copies   {plan['copied_bytes']:,} bytes to '{p['name']}' and back; {p['used']:,}{of(p['name'])} bytes "
             "of it are used"
             for p in outer
+        ),
+        *(
+            [f"  plan     {taken['measure']}: {taken['detail']}; {taken['added_percent']:+.1f} % work"]
+            if taken["measure"] != "reorder"
+            else []
         ),
         f"  weights  {memory['weights_bytes']:,}{of(flash)} bytes of flash; code comes on top",
         f"  work     {document['macs']:,} multiply-accumulates in {len(document['nodes'])} kernels",

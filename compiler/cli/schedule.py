@@ -1,4 +1,4 @@
-"""``dnncc schedule``: the memory planner's optimizers, on plain instances."""
+"""``dnncc schedule``: the memory planner's choices for a model, and its optimizers on plain instances."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnncc.cli import schedule_model
 from dnncc.cli.command import Command, Outcome
 from dnncc.cli.output import note, table
 from dnncc.cli.parser import Parser
@@ -35,6 +36,7 @@ class _Source:
 
 
 def add_arguments(parser: Parser) -> None:
+    schedule_model.add_arguments(parser)
     parser.add_argument(
         "--buffers", type=Path, metavar="FILE.csv", help="place buffers: columns id,lower,upper,size"
     )
@@ -44,9 +46,9 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--budget",
-        type=_budget,
         metavar="B",
-        help="run the graph within B, computing outputs again: up to 1 of the given order's peak, above 1 bytes",
+        help="of a graph: run it within B, computing outputs again: up to 1 of the given order's peak, above 1 bytes; "
+        "of a model: what it may take, such as ram=64K",
     )
     parser.add_argument(
         "--fixed-order", action="store_true", help="first executions keep the given order (with --budget)"
@@ -58,9 +60,7 @@ def add_arguments(parser: Parser) -> None:
         help="run the graph in so many bytes on chip, copying the fewest bytes off chip and back",
     )
     parser.add_argument("--time-limit", type=_seconds, metavar="S", help="seconds for the search")
-    parser.add_argument(
-        "--threads", type=_threads, default=1, metavar="N", help="threads of the search (default: 1)"
-    )
+    parser.add_argument("--threads", type=_threads, metavar="N", help="threads of the search (default: 1)")
 
 
 def run(arguments: Namespace) -> Outcome:
@@ -73,7 +73,7 @@ def run(arguments: Namespace) -> Outcome:
     stray = {o for s in _SOURCES for o in s.options if o not in source.options and _is_given(arguments, o)}
     if stray:
         culprits = [
-            Culprit(o, reason=f"goes with {next(s.argument for s in _SOURCES if o in s.options)}")
+            Culprit(o, reason=f"goes with {' and '.join(s.argument for s in _SOURCES if o in s.options)}")
             for o in sorted(stray)
         ]
         raise UsageError(f"options that do not go with {source.argument}", culprits)
@@ -82,7 +82,7 @@ def run(arguments: Namespace) -> Outcome:
 
 def _is_given(arguments: Namespace, option: str) -> bool:
     value = getattr(arguments, option.lstrip("-").replace("-", "_").lower())
-    return value is not None and value is not False
+    return value is not None and value is not False and value not in ((), [])
 
 
 def _buffers(arguments: Namespace) -> Outcome:
@@ -93,7 +93,7 @@ def _buffers(arguments: Namespace) -> Outcome:
             arguments.buffers,
             arguments.capacity,
             time_limit=arguments.time_limit,
-            threads=arguments.threads,
+            threads=arguments.threads or 1,
             progress=say,
         )
     _note_interruption(found.interrupted, found.status)
@@ -121,7 +121,7 @@ def _spill(arguments: Namespace) -> Outcome:
             arguments.graph,
             arguments.scratchpad,
             time_limit=arguments.time_limit,
-            threads=arguments.threads,
+            threads=arguments.threads or 1,
             progress=say,
         )
     _note_interruption(found.interrupted, found.status)
@@ -133,7 +133,7 @@ def _order(arguments: Namespace) -> Outcome:
 
     with _incumbent("bytes") as say:
         found = schedule_graph(
-            arguments.graph, time_limit=arguments.time_limit, threads=arguments.threads, progress=say
+            arguments.graph, time_limit=arguments.time_limit, threads=arguments.threads or 1, progress=say
         )
     _note_interruption(found.interrupted, found.status)
     return Outcome(_document(found), _order_text(found))
@@ -145,10 +145,10 @@ def _recompute(arguments: Namespace) -> Outcome:
     with _incumbent("added") as say:
         found = recompute_graph(
             arguments.graph,
-            arguments.budget,
+            _budget(arguments.budget),
             fixed_order=arguments.fixed_order,
             time_limit=arguments.time_limit,
-            threads=arguments.threads,
+            threads=arguments.threads or 1,
             progress=say,
         )
     _note_interruption(found.interrupted, found.status)
@@ -238,7 +238,7 @@ def _budget(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is no positive number: a fraction, or bytes above 1")
+        raise UsageError(f"--budget: '{text}' is no positive number: a fraction, or bytes above 1")
     return value
 
 
@@ -264,7 +264,10 @@ def _threads(text: str) -> int:
 
 # A kind of source and what it needs is added here, and its options in `add_arguments`.
 _SOURCES = (
-    _Source("--buffers", ("--capacity",), _buffers),
-    _Source("--graph", ("--budget", "--fixed-order", "--scratchpad"), _graph),
+    _Source("--buffers", ("--capacity", "--threads"), _buffers),
+    _Source("--graph", ("--budget", "--fixed-order", "--scratchpad", "--threads"), _graph),
+    _Source("MODEL", ("--budget", *schedule_model.OPTIONS), schedule_model.run),
 )
-COMMAND = Command("schedule", "the order, addresses and peak memory of plain instances", add_arguments, run)
+COMMAND = Command(
+    "schedule", "what each way to save memory makes of a model, or of plain instances", add_arguments, run
+)

@@ -82,6 +82,8 @@ def from_compilation(compilation: Compilation, measured: Benchmark | None = None
         passes=tuple(
             PassRow(s.text, s.nodes_before, s.nodes_after, s.changed) for s in compilation.statistics
         ),
+        measures=compilation.planning.measures,
+        ram_limit=compilation.planning.capacity,
         sqnr_samples=samples,
         totals=None if measured is None else _totals(measured),
     )

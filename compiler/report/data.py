@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dnncc.planner import Tried
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,8 @@ class ReportData:
         weights_bytes: all constants.
         blocks: the memory map.
         steps: the kernels, in order.
+        measures: what the planner tried, see ``dnncc.planner``.
+        ram_limit: bytes of RAM that it could use, all pools together; None for no limit.
         sqnr_samples: how many samples the steps' SQNR is of.
         totals: None if nothing was measured.
     """
@@ -211,6 +217,8 @@ class ReportData:
     rescalings: tuple[Rescaling, ...] = ()
     sums: tuple[Sum, ...] = ()
     passes: tuple[PassRow, ...] = ()
+    measures: tuple[Tried, ...] = ()
+    ram_limit: int | None = None
     sqnr_samples: int = 0
     totals: Totals | None = None
 

@@ -65,7 +65,7 @@ class _Map:
     def _addresses(self) -> list[str]:
         """Horizontal grid lines at round addresses."""
         parts = []
-        for address in _ticks(self.data.arena_bytes):
+        for address in ticks(self.data.arena_bytes):
             y = self.y(address)
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{self.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(
@@ -174,7 +174,7 @@ class _Map:
         return parts
 
 
-def _ticks(top: int) -> list[int]:
+def ticks(top: int) -> list[int]:
     """Round addresses from 0 to ``top``, five to ten of them."""
     step = 10 ** max(0, math.floor(math.log10(max(top, 1))) - 1)
     for factor in (1, 2, 5, 10, 20):

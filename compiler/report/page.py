@@ -10,6 +10,7 @@ from dnncc.report.data import ReportData
 from dnncc.report.graph_view import graph_view
 from dnncc.report.memory_map import memory_map
 from dnncc.report.text import count, escape, named, plural, share, size
+from dnncc.report.trade_off import bars
 
 _OPEN_GRAPH = 40
 """Graphs of up to so many kernels are shown at once."""
@@ -139,6 +140,20 @@ def _memory(data: ReportData) -> str:
         bound=bound,
         map=memory_map(data),
         blocks=tables.blocks(data),
+        choices=_choices(data),
+    )
+
+
+def _choices(data: ReportData) -> str:
+    """The planner's explanation; empty for a report without."""
+    chosen = next((t for t in data.measures if t.verdict == "chosen"), None)
+    if chosen is None:
+        return ""
+    return _fill(
+        "choices.html",
+        objective=f"The planner took <strong>{escape(chosen.measure)}</strong>: {escape(chosen.reason)}.",
+        picture=bars(data.measures, data.ram_limit),
+        table=tables.measures(data),
     )
 
 

@@ -147,6 +147,35 @@ def blocks(data: ReportData) -> str:
     )
 
 
+def measures(data: ReportData) -> str:
+    """What the planner tried."""
+    rows = []
+    for tried in data.measures:
+        work = "–" if tried.added_percent is None else f"{tried.added_percent:+.2f} %"
+        cells = [
+            text(tried.detail),
+            number(tried.arena_bytes),
+            number(tried.bound_bytes),
+            number(tried.added_macs),
+            Cell(work, True),
+            number(tried.copied_bytes),
+            number(tried.effort or None),
+            text(f"{tried.verdict}: {tried.reason}"),
+        ]
+        rows.append(Row(escape(tried.measure), cells, mark="chosen-row" if tried.verdict == "chosen" else ""))
+    columns = [
+        "Measure",
+        "How",
+        "#RAM",
+        "#Needed at least",
+        "#Added MACs",
+        "#Added work",
+        "#Bytes copied",
+        "#Effort",
+    ]
+    return table("Measures, the cheapest first", [*columns, "Verdict"], rows)
+
+
 def ports(data: ReportData) -> str:
     """Inputs and outputs, and how integers stand for reals there."""
     rows = []

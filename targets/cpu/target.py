@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from dnncc.ir.graph import Node
 from dnncc.ops.fused import Fused
+from dnncc.ops.patched import Patched
 from dnncc.plan import KernelNeeds
 from dnncc.runtime.cpus import Cpu
-from dnncc.targets.program import GroupCode
+from dnncc.targets.program import GroupCode, lower_group
 
 if TYPE_CHECKING:
     from dnncc.driver import Compilation
@@ -28,8 +29,12 @@ class CpuTarget:
         from dnncc.targets.lowering.cpu import build_kernel
         from dnncc.targets.lowering.emit_c import emit_c
         from dnncc.targets.lowering.lower import lower
+        from dnncc.targets.patched import lower_patched
 
         assert isinstance(node.op, Fused)
+        if isinstance(node.op, Patched):
+            # One row is too little for several threads and wide tiles.
+            return lower_patched(node, compact, lower_group)
         body = node.op.graph
         kernel = build_kernel(body, node.op.anchor, self.cpu)
         function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants), exclusive=True)
