@@ -10,7 +10,7 @@ from dnncc.passes.base import Pass
 
 SIMPLIFY = (
     "fold-constants,adopt-quantization,recognise-activations,cancel-transposes,cancel-reshapes,fold-pad,"
-    "fold-batch-norm,canonicalise,fold-scalars,merge-activations,cse,dce"
+    "fold-batch-norm,canonicalise,fold-scalars,recognise-normalization,merge-activations,cse,dce"
 )
 
 
