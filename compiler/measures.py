@@ -259,6 +259,32 @@ def small_scratch(setting: Setting, found: Sequence[Candidate], goal: Goal) -> O
     yield best
 
 
+_OFFERS = 3
+
+
+def patch(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
+    """A stage of the network in parts of the image: row by row, or a patch after the other."""
+    from dnncc.patching import patch_offers
+
+    plain = found[0]
+    if plain.graph.find("patched"):
+        yield Refusal(("patch",), "a stage runs in parts already")
+        return
+    needs = {n.outputs[0].name: c.needs for n, c in plain.code.items()}
+    offers = patch_offers(setting.meaning, needs)
+    if goal.work is not None:
+        offers = [o for o in offers if plain.work + o.added_macs <= goal.work]
+    if goal.capacity is not None:
+        # The least added work that seems to suffice, and in case it does not, the next ones.
+        enough = [o for o in offers if o.peak <= goal.capacity]
+        offers = enough[::-1] + [o for o in offers if o.peak > goal.capacity]
+    if not offers:
+        yield Refusal(("patch",), "no stage in parts lowers the peak within the limit of work")
+    for offer in offers[:_OFFERS]:
+        graph = setting.fused(offer.graph)
+        yield setting.candidate(("patch",), offer.description, graph, setting.kernels.of(graph))
+
+
 def recompute(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
     """Nodes run again instead of keeping what they wrote."""
     for base in _bases(found):
@@ -405,6 +431,7 @@ def _listed(names: Sequence[str]) -> str:
 MEASURES = (
     Measure("reorder", "order, addresses, and outputs written over inputs", False, reorder),
     Measure("scratch", "kernels of less scratch memory", False, small_scratch),
+    Measure("patch", "a stage of the network in parts of the image", True, patch),
     Measure("recompute", "nodes that run again instead of keeping what they wrote", True, recompute),
     Measure("spill", "copies to external memory and back", True, spill),
 )

@@ -239,7 +239,7 @@ def arguments(program: Program, i: int, step: Step, places: Mapping[Value, str])
         source, copy = step.node.inputs[0], step.node.output
         return [places[copy], places[source], f"{copy.type.bytes}u"]
     given = [_cast(v, places[v], "const ") for v in step.node.inputs]
-    given += step.constants
+    given += step.constants if step.passed else ()
     given += [_cast(v, places[v], "") for v in step.node.outputs]
     scratch = program.plan.scratch[i]
     if scratch is not None:

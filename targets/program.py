@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array
 from dnncc.ops.fused import Fused
+from dnncc.ops.patched import Patched
 from dnncc.ops.transfer import Transfer
 from dnncc.plan import KernelNeeds, Plan, make_plan
 
 if TYPE_CHECKING:
     from dnncc.targets.lowering.emit_c import CFunction
 
+
+_REFERENCE = re.compile(r"(\$[FC]\d+)")
 
 Lower = Callable[[Node, bool], "GroupCode"]
 """Schedules, lowers and prints one ``fused`` node; the flag asks for little scratch memory."""
@@ -30,12 +34,15 @@ class GroupCode:
         function: its C function.
         constants: packed constants in parameter order.
         needs: scratch and overlaps, for the planner.
+        parts: further functions, each with its strategy. Where there are any, the function's body has ``$Fi`` for the
+            name of part i and ``$Ci`` for that of constant i, and gets no constants as parameters.
     """
 
     strategy: str
     function: CFunction
     constants: tuple[Array, ...]
     needs: KernelNeeds
+    parts: tuple[tuple[str, CFunction], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,12 +52,14 @@ class Step:
     Attributes:
         node: the graph's node.
         function: name of the C function, shared by nodes whose code is the same; of a copy between memories the macro.
-        constants: names of the constant arrays, in parameter order.
+        constants: names of the constant arrays that it reads.
+        passed: whether these are its parameters, in this order.
     """
 
     node: Node
     function: str
     constants: tuple[str, ...]
+    passed: bool = True
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,8 @@ class Kernels:
 
     def _code(self, node: Node, compact: bool) -> GroupCode:
         assert isinstance(node.op, Fused)
-        key = (compact, replace(node.op, body=None), _signature(node.op.graph))
+        own = tuple((k, v) for k, v in node.op.attributes().items() if not isinstance(v, Graph))
+        key = (compact, node.op.name, own, _signature(node.op.graph))
         if key not in self._known:
             self._known[key] = self._lower(node, compact)
         return self._known[key]
@@ -186,14 +196,18 @@ def assemble(name: str, graph: Graph, code: Mapping[Node, GroupCode], plan: Plan
     known_functions: dict[CFunction, str] = {}
     known_constants: dict[tuple[str, bytes], str] = {}
     steps = []
+
+    def named(strategy: str, function: CFunction) -> str:
+        if function not in known_functions:
+            known_functions[function] = f"{name}_{strategy.replace('-', '_')}_{len(functions)}"
+            functions[known_functions[function]] = function
+        return known_functions[function]
+
     for node in plan.steps:
         if isinstance(node.op, Transfer):
             steps.append(Step(node, f"{name.upper()}_{node.op.name.upper()}", ()))
             continue
         group = code[node]
-        if group.function not in known_functions:
-            known_functions[group.function] = f"{name}_{group.strategy.replace('-', '_')}_{len(functions)}"
-            functions[known_functions[group.function]] = group.function
         names = []
         for data in group.constants:
             key = (data.dtype.name, data.tobytes())
@@ -201,7 +215,15 @@ def assemble(name: str, graph: Graph, code: Mapping[Node, GroupCode], plan: Plan
                 known_constants[key] = f"{name}_w{len(constants)}"
                 constants[known_constants[key]] = data
             names.append(known_constants[key])
-        steps.append(Step(node, known_functions[group.function], tuple(names)))
+        if not group.parts:
+            steps.append(Step(node, named(group.strategy, group.function), tuple(names)))
+            continue
+        written = {f"$F{i}": named(*part) for i, part in enumerate(group.parts)}
+        written |= {f"$C{i}": constant for i, constant in enumerate(names)}
+        pieces = _REFERENCE.split(group.function.body)
+        body = "".join(written.get(piece, piece) for piece in pieces)
+        function = named(group.strategy, replace(group.function, body=body))
+        steps.append(Step(node, function, tuple(names), passed=False))
     return Program(name, graph, plan, tuple(steps), functions, constants, code)
 
 
@@ -211,8 +233,11 @@ def lower_group(node: Node, compact: bool = False) -> GroupCode:
     from dnncc.targets.lowering.emit_c import emit_c
     from dnncc.targets.lowering.kernels import build_kernel
     from dnncc.targets.lowering.lower import lower
+    from dnncc.targets.patched import lower_patched
 
     assert isinstance(node.op, Fused)
+    if isinstance(node.op, Patched):
+        return lower_patched(node, compact, lower_group)
     body = node.op.graph
     kernel = build_kernel(body, node.op.anchor, compact)
     function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants))

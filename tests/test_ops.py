@@ -35,7 +35,16 @@ from hypothesis import strategies as st
 from op_samples import further_samples
 
 # Operators with a test file of their own.
-ELSEWHERE = {"requantize", "fused", "softmax_int", "normalize_int", "lookup", "quantize", "dequantize"}
+ELSEWHERE = {
+    "requantize",
+    "fused",
+    "patched",
+    "softmax_int",
+    "normalize_int",
+    "lookup",
+    "quantize",
+    "dequantize",
+}
 
 Case = tuple[Op, list[Array]]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnncc.ir.graph import Node
 from dnncc.ops.fused import Fused
+from dnncc.ops.patched import Patched
 from dnncc.plan import KernelNeeds
 from dnncc.runtime.cpus import Cpu
 from dnncc.targets.program import GroupCode
@@ -28,8 +29,11 @@ class CpuTarget:
         from dnncc.targets.lowering.cpu import build_kernel
         from dnncc.targets.lowering.emit_c import emit_c
         from dnncc.targets.lowering.lower import lower
+        from dnncc.targets.patched import lower_patched
 
         assert isinstance(node.op, Fused)
+        if isinstance(node.op, Patched):
+            return lower_patched(node, compact, self.lower)
         body = node.op.graph
         kernel = build_kernel(body, node.op.anchor, self.cpu)
         function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants), exclusive=True)
