@@ -63,7 +63,7 @@ def operators_page() -> str:
 
 _OPERATORS = """\
 dnncc reads {count} ONNX operators, opset {opset} and up. `dnncc inspect MODEL` lists everything in a model that is not
-supported, at once.
+supported, at once. [Conformance](conformance.md) has the results of ONNX's own test suite, operator by operator.
 
 - **becomes**: operators of the IR, see below; "a constant" where everything is calculated while the model is read.
 - **int8**: whether it can be computed in integers. What cannot still compiles with `--dtype float32`.

@@ -18,7 +18,7 @@ from dnncc.ops.transfer import Transfer
 from dnncc.passes.pipeline import Pipeline
 from dnncc.passes.planning import order
 from dnncc.passes.planning.problem import Pool, Progress
-from dnncc.plan import EXTERNAL, KernelNeeds, Plan, PoolUse, make_plan, state
+from dnncc.plan import EXTERNAL, KernelNeeds, Plan, PoolUse, alignment_of, make_plan, state
 from dnncc.targets.program import GroupCode, Kernels, needs_of
 from dnncc.working_set import WorkingSet, largest_working_set
 
@@ -436,7 +436,11 @@ def _spilled(
     needs = needs_of(base.graph, base.code)
     try:
         away = replace_tensors(
-            base.graph, needs, room, alignment=setting.alignment, progress=setting.progress
+            base.graph,
+            needs,
+            room,
+            alignment=alignment_of(base.graph, needs, setting.alignment),
+            progress=setting.progress,
         )
     except BudgetError as error:
         return Refusal(taken, error.message, floor.bytes)

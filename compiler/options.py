@@ -25,9 +25,11 @@ class Options:
         dims: values of symbolic dimensions.
         inputs, outputs: values or nodes between which the model is cut; none: the whole model.
         io: "int8", or "float32" for a network that converts at its border.
-        weight_bits, activation_bits: of the quantized network; activations are stored in 8.
+        weight_bits: of the quantized network; "mixed" chooses for each layer within the budget for "size" or "bops".
+        activation_bits: of the quantized network; activations are stored in 8.
         budget: what the network may take, by kind: ``{"ram": 65536}`` or ``{"ram": "64K"}`` bytes for the arenas in
-            the board's RAM, together.
+            the board's RAM, together; with mixed weights ``{"size": "20K"}`` bytes of weights, or ``{"size": 0.5}``,
+            half way between the least and the most, likewise ``{"bops": 0.5}``.
         passes: the pass pipeline instead of the default one.
         dump_ir: a folder for the graph after every pass.
         time_limit: a measure of how long the planner may search, roughly seconds; deterministic, no clock is read.
@@ -41,9 +43,9 @@ class Options:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     io: str = "int8"
-    weight_bits: int = 8
+    weight_bits: int | str = 8
     activation_bits: int = 8
-    budget: Mapping[str, int | str] = field(default_factory=dict)
+    budget: Mapping[str, float | str] = field(default_factory=dict)
     passes: str | None = None
     dump_ir: Path | None = None
     time_limit: float | None = None
@@ -55,13 +57,15 @@ class Options:
         return None if given is None else int(given)
 
 
-BUDGETS = ("ram",)
+WIDTH_BUDGETS = ("size", "bops")
+"""The kinds of budgets that the widths of weights are chosen under."""
+BUDGETS = ("ram", *WIDTH_BUDGETS)
 """The kinds of budgets."""
 _CHOICES: dict[str, tuple[object, ...]] = {
     "dtype": ("int8", "float32"),
     "optimize": ("ram", "time", "balanced"),
     "io": ("int8", "float32"),
-    "weight_bits": (8, 4, 3, 2),
+    "weight_bits": (8, 4, 3, 2, "mixed"),
     "activation_bits": (8, 4),
 }
 # fmt: off
@@ -103,24 +107,37 @@ def resolve(target: str, given: Mapping[str, Any]) -> Options:
         raise UsageError(
             f"'{options.name}' cannot prefix C names", help="choose letters, digits and _, with --name"
         )
-    return replace(options, budget=_budgets(options.budget))
+    options = replace(options, budget=_budgets(options.budget))
+    widths = [kind for kind in options.budget if kind in WIDTH_BUDGETS]
+    if options.weight_bits == "mixed" and len(widths) != 1:
+        raise UsageError(
+            "mixed weight bits need one budget to choose under",
+            help="such as --budget size=0.5 or --budget bops=0.5",
+        )
+    if options.weight_bits != "mixed" and widths:
+        raise UsageError(
+            f"a budget for {' and '.join(widths)} goes with mixed weight bits", help="--weight-bits mixed"
+        )
+    return options
 
 
-def _budgets(given: Mapping[str, int | str]) -> dict[str, int]:
-    """Budgets in bytes.
+def _budgets(given: Mapping[str, float | str]) -> dict[str, float]:
+    """Budgets as numbers: bytes, or up to 1 a fraction for widths of weights.
 
     Raises:
         UsageError: with every kind that is unknown and every value that is wrong.
     """
     from dnncc.runtime.suggest import did_you_mean
 
-    found, culprits = {}, []
+    found: dict[str, float] = {}
+    culprits = []
     for kind, value in given.items():
         if kind not in BUDGETS:
             culprits.append(Culprit(kind, reason=f"is no kind of budget{did_you_mean(kind, BUDGETS)}"))
             continue
         try:
-            found[kind] = parse_bytes(str(value))
+            fraction = _fraction(str(value)) if kind in WIDTH_BUDGETS else None
+            found[kind] = parse_bytes(str(value)) if fraction is None else fraction
         except ValueError as error:
             culprits.append(Culprit(kind, reason=str(error)))
     if culprits:
@@ -132,6 +149,15 @@ def _budgets(given: Mapping[str, int | str]) -> dict[str, int]:
     return found
 
 
+def _fraction(text: str) -> float | None:
+    """A number from 0 to 1, or None for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0.0 <= number <= 1.0 else None
+
+
 def _taken(name: str) -> bool:
     """Whether C or its headers use the name, or dnncc.h the macros with this prefix."""
     return name in _C_KEYWORDS | _C_TAKEN or name.lower() == "dnncc"
@@ -141,7 +167,11 @@ def default_pipeline(options: Options) -> str:
     """The pass pipeline of these options, as text."""
     if options.dtype == "float32":
         return "simplify"
-    given = {"weights": options.weight_bits, "activations": options.activation_bits, "io": options.io}
-    default = {"weights": 8, "activations": 8, "io": "int8"}
-    text = ",".join(f"{k}={v}" for k, v in given.items() if v != default[k])
+    chosen = [f"{k}={v!r}" for k, v in options.budget.items() if k in WIDTH_BUDGETS]
+    widths = (
+        {"bits": "mixed", "budget": f'"{chosen[0]}"'} if chosen else {"weights": str(options.weight_bits)}
+    )
+    given = {**widths, "activations": str(options.activation_bits), "io": options.io}
+    default = {"weights": "8", "activations": "8", "io": "int8"}
+    text = ",".join(f"{k}={v}" for k, v in given.items() if v != default.get(k))
     return f"simplify,quantize{{{text}}},cse,dce" if text else "simplify,quantize,cse,dce"

@@ -38,10 +38,12 @@ class KernelNeeds:
     Attributes:
         scratch: bytes that the kernel needs while it runs.
         overlaps: (output index, input index) -> distance, see ``dnncc.passes.planning.problem.Overlap``.
+        alignment: of the scratch memory, in bytes, where the plan's would not do.
     """
 
     scratch: int
     overlaps: Mapping[tuple[int, int], int]
+    alignment: int = 1
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ def make_plan(
     accesses. Where nothing fits, the plan says so (`Plan.fits`). `state` says what the graph must be like. The plan has
     passed `dnncc.plan_check.check_plan`.
     """
+    alignment = alignment_of(graph, needs, alignment)
     producers = graph.producers()
     stated = state(graph, needs)
     problem, steps, index = stated.problem, stated.steps, stated.index
@@ -217,6 +220,12 @@ def make_plan(
     )
     check_plan(graph, needs, plan)
     return plan
+
+
+def alignment_of(graph: Graph, needs: Mapping[Node, KernelNeeds], least: int) -> int:
+    """What everything in the arenas has to be aligned to: the widest element's size, if more than ``least`` bytes."""
+    elements = (v.type.dtype.bytes for node in graph.nodes for v in node.outputs)
+    return max(least, *elements, *(need.alignment for need in needs.values()), 1)
 
 
 @dataclass(frozen=True)

@@ -242,5 +242,8 @@ def lower_group(node: Node, compact: bool = False) -> GroupCode:
     kernel = build_kernel(body, node.op.anchor, compact)
     function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants))
     return GroupCode(
-        kernel.strategy, function, kernel.constants, KernelNeeds(function.scratch_bytes, kernel.overlaps)
+        kernel.strategy,
+        function,
+        kernel.constants,
+        KernelNeeds(function.scratch_bytes, kernel.overlaps, function.alignment),
     )

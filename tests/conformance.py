@@ -128,16 +128,15 @@ class Loaded:
             ]
 
 
-def loaded(case: Conformance) -> Loaded | str:
-    """The case with as many inputs at run time as dnncc takes, or the code of the error that refuses all forms."""
-    code = ""
+def loaded(case: Conformance) -> Loaded | DnnccError:
+    """The case with as many inputs at run time as dnncc takes, or the error that refuses it with none."""
     for run_time in (len(case.inputs), 1, 0):
         proto, feeds = prepared(case, run_time)
         try:
             return Loaded(load_onnx(proto), feeds)
         except DnnccError as error:
-            code = error.code
-    return code
+            refused = error
+    return refused
 
 
 def agrees(case: Conformance, found: Sequence[Array]) -> bool:
@@ -159,6 +158,6 @@ def agrees(case: Conformance, found: Sequence[Array]) -> bool:
 def verdict(case: Conformance) -> str:
     """ "pass", "wrong", or the code of the error that refuses it in every form."""
     found = loaded(case)
-    if isinstance(found, str):
-        return found
+    if isinstance(found, DnnccError):
+        return found.code
     return "pass" if agrees(case, interpret(found.graph, found.arguments)) else "wrong"

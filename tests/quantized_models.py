@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,51 @@ import numpy as np
 import onnx
 from dnncc.ir.types import Array
 from onnx import TensorProto, helper, numpy_helper
+
+FORMS: dict[str, dict[str, Any]] = {
+    "qdq-u8s8-channel": {
+        "quant_format": "QDQ",
+        "activation_type": "QUInt8",
+        "weight_type": "QInt8",
+        "per_channel": True,
+    },
+    "qdq-s8s8-channel": {
+        "quant_format": "QDQ",
+        "activation_type": "QInt8",
+        "weight_type": "QInt8",
+        "per_channel": True,
+    },
+    "qdq-u8s8-tensor": {"quant_format": "QDQ", "activation_type": "QUInt8", "weight_type": "QInt8"},
+    "qdq-u8u8-tensor": {"quant_format": "QDQ", "activation_type": "QUInt8", "weight_type": "QUInt8"},
+    "qdq-s8s8-symmetric": {
+        "quant_format": "QDQ",
+        "activation_type": "QInt8",
+        "weight_type": "QInt8",
+        "extra_options": {"ActivationSymmetric": True},
+    },
+    "qop-s8s8-channel": {
+        "quant_format": "QOperator",
+        "activation_type": "QInt8",
+        "weight_type": "QInt8",
+        "per_channel": True,
+    },
+    # Without VNNI, ONNX Runtime's products of u8 and s8 saturate 16 bits unless weights have 7.
+    "qop-u8s8-channel": {
+        "quant_format": "QOperator",
+        "activation_type": "QUInt8",
+        "weight_type": "QInt8",
+        "per_channel": True,
+        "reduce_range": True,
+    },
+    "qop-u8u8-tensor": {"quant_format": "QOperator", "activation_type": "QUInt8", "weight_type": "QUInt8"},
+    "qop-s8s8-symmetric": {
+        "quant_format": "QOperator",
+        "activation_type": "QInt8",
+        "weight_type": "QInt8",
+        "extra_options": {"ActivationSymmetric": True},
+    },
+}
+"""Options of ONNX Runtime's quantizer; its types by name."""
 
 
 def cnn(seed: int = 0, pool: str = "MaxPool") -> onnx.ModelProto:
@@ -84,19 +129,24 @@ def inputs(model: onnx.ModelProto, count: int, seed: int) -> list[Array]:
     return [(rng.standard_normal(shape) * 2 + 0.5).astype(np.float32) for _ in range(count)]
 
 
-def quantized(model: onnx.ModelProto, samples: Sequence[Array], **options: Any) -> onnx.ModelProto:
-    """``onnxruntime.quantization.quantize_static``; the options are its own."""
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+def quantized(
+    model: onnx.ModelProto, samples: Sequence[Array | dict[str, Array]], **options: Any
+) -> onnx.ModelProto:
+    """``onnxruntime.quantization.quantize_static``; the options are its own, its types also by name."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    kinds = {"quant_format": QuantFormat, "activation_type": QuantType, "weight_type": QuantType}
+    options = {k: kinds[k][v] if k in kinds and isinstance(v, str) else v for k, v in options.items()}
 
     name = model.graph.input[0].name
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.rest: Iterator[Array] = iter(samples)
+            self.rest = iter(samples)
 
         def get_next(self) -> dict[str, Array] | None:
             x = next(self.rest, None)
-            return None if x is None else {name: x}
+            return x if x is None or isinstance(x, dict) else {name: x}
 
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

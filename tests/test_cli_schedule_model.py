@@ -140,7 +140,7 @@ def test_a_budget_below_the_bound_names_it_and_its_node(proto: Path, tmp_path: P
     [
         (("--budget", "ram"), "KIND=VALUE"),
         (("--budget", "ram=much"), "no number of bytes"),
-        (("--budget", "size=0.5"), "known budgets: ram"),
+        (("--budget", "size=0.5"), "goes with mixed weight bits"),
         (("--budget", "rom=1K"), "known budgets: ram"),
     ],
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import collections
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from conformance import Conformance, agrees, array, loaded, node_cases, stored_cases, verdict
-from dnncc.errors import DnnccError
+from conformance import Conformance, array, node_cases, stored_cases, verdict
+
+from benchmarks import conformance as benchmark
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 SHARES = 8
 """The cases in generated code are tested in as many parts, so that workers can divide them."""
@@ -37,28 +41,41 @@ def test_conformance(kind: str, at_least: int) -> None:
 def test_share_of_the_plain_cases() -> None:
     """Float32, integers and booleans of known shapes."""
     plain = [case for case in node_cases() if case.is_plain]
-    assert sum(verdict(case) == "pass" for case in plain) >= 0.94 * len(plain)
+    assert sum(verdict(case) == "pass" for case in plain) >= 0.944 * len(plain)
+
+
+def examined(indices: Iterable[int]) -> list[str]:
+    """The cases that do not pass as C, of those that the interpreter passes."""
+    rows = [benchmark.examined(i, code=True) for i in indices]
+    return [f"{r.case}: {r.code} {r.reason}" for r in rows if r.interpreter == "pass" and r.code != "pass"]
+
+
+def test_some_generated_code_conforms() -> None:
+    """A case of every sixtieth; `python -m benchmarks.conformance --code` does all, for docs/conformance.md."""
+    plain = sum(case.is_plain for case in node_cases())
+    assert examined(range(7, plain, 60)) == []
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("share", range(SHARES))
-def test_generated_code_conforms(share: int, tmp_path: Path) -> None:
+def test_generated_code_conforms(share: int) -> None:
     """Every plain case that the interpreter passes, compiled in float32 for the host and run there."""
-    import dnncc
-    from dnncc.runtime.bundle import Bundle
-    from dnncc.runtime.runner import open_runner
+    plain = sum(case.is_plain for case in node_cases())
+    assert examined(range(share, plain, SHARES)) == []
 
-    failures = {}
-    for case in node_cases()[share::SHARES]:
-        form = loaded(case) if case.is_plain else ""
-        if isinstance(form, str):
-            continue
-        folder = tmp_path / case.name
-        try:
-            dnncc.compile(form.graph, target="host-c", dtype="float32", output=folder)
-            runner = open_runner(Bundle.open(folder), "host", None, None, "-O1")
-            if not agrees(case, runner.run(form.arguments)):
-                failures[case.name] = "wrong"
-        except DnnccError as error:
-            failures[case.name] = str(error)
-    assert failures == {}
+
+def test_the_page_is_current() -> None:
+    """docs/conformance.md has the figures of the interpreter and of refusals as they are."""
+    text = (REPOSITORY / "docs" / "conformance.md").read_text(encoding="utf-8")
+    table = re.findall(
+        r"^\| (\S.*?) \| (\d[\d,]*) \| (\d[\d,]*) \| (\d[\d,]*) \| \d+ \|$", text, re.MULTILINE
+    )
+    shown = {name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in table}
+    found: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
+    for case in (c for c in node_cases() if c.is_plain):
+        own = found[benchmark.subject(case)]
+        own[0] += 1
+        own[1] += verdict(case) == "pass"
+    assert {name: (cases, passed, passed) for name, (cases, passed) in found.items()} == {
+        name: numbers for name, numbers in shown.items() if "*" not in name
+    }

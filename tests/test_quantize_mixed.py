@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+import dnncc
 import numpy as np
 import pytest
 from dnncc.calibration import Samples
@@ -128,3 +129,28 @@ def test_divergence() -> None:
     assert divergence(p, p[::-1]) > 0.3
     x = [np.array([[3.0, -4.0]])]
     assert divergence(x, [np.array([[3.0, -3.0]])]) == pytest.approx(1 / 25)
+
+
+def test_a_compile_chooses_and_writes_down_what() -> None:
+    graph, samples = network()
+    arguments = {"target": "cortex-m4", "calibrate": samples}
+    found = dnncc.compile(graph, weight_bits="mixed", budget={"size": 0.7}, **arguments)
+    assert "mixed" not in found.pipeline and "bits=(" in found.pipeline
+    replayed = dnncc.compile(graph, passes=found.pipeline, **arguments)
+    assert str(replayed.graph) == str(found.graph)
+    assert found.program.weights_bytes < dnncc.compile(graph, **arguments).program.weights_bytes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight_bits": "mixed"}, "need one budget"),
+        ({"weight_bits": "mixed", "budget": {"size": 0.5, "bops": 0.5}}, "need one budget"),
+        ({"budget": {"size": "20K"}}, "goes with mixed weight bits"),
+        ({"weight_bits": "mixed", "budget": {"size": "some"}}, "budget cannot be kept"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, object], message: str) -> None:
+    graph, samples = network()
+    with pytest.raises(UsageError, match=message):
+        dnncc.compile(graph, target="cortex-m4", calibrate=samples, **options)

@@ -19,10 +19,10 @@ from dnncc.ir.verify import verify, verify_integer
 from dnncc.passes.pipeline import run_passes
 from dnncc.passes.quantize import QuantizeOptions, integer_arguments, proven, quantize
 from onnx import TensorProto, helper, numpy_helper
-from quantized_models import cnn, inputs, mlp, quantized, unoptimised
+from quantized_models import FORMS, cnn, inputs, mlp, quantized, unoptimised
 
 runtime: Any = pytest.importorskip("onnxruntime.quantization")
-QDQ, QOPERATOR = runtime.QuantFormat.QDQ, runtime.QuantFormat.QOperator
+QDQ = runtime.QuantFormat.QDQ
 U8, S8, S16, U16 = (getattr(runtime.QuantType, n) for n in ("QUInt8", "QInt8", "QInt16", "QUInt16"))
 
 
@@ -51,41 +51,6 @@ def steps_apart(model: onnx.ModelProto, q: Graph, samples: list[Array]) -> Array
             theirs = np.rint(real / np.float64(value.type.scale)) + quantization.zero_point
             found.append((theirs - y).reshape(-1))
     return np.abs(np.concatenate(found))
-
-
-FORMS = {
-    "qdq-u8s8-channel": {"quant_format": QDQ, "activation_type": U8, "weight_type": S8, "per_channel": True},
-    "qdq-s8s8-channel": {"quant_format": QDQ, "activation_type": S8, "weight_type": S8, "per_channel": True},
-    "qdq-u8s8-tensor": {"quant_format": QDQ, "activation_type": U8, "weight_type": S8},
-    "qdq-u8u8-tensor": {"quant_format": QDQ, "activation_type": U8, "weight_type": U8},
-    "qdq-s8s8-symmetric": {
-        "quant_format": QDQ,
-        "activation_type": S8,
-        "weight_type": S8,
-        "extra_options": {"ActivationSymmetric": True},
-    },
-    "qop-s8s8-channel": {
-        "quant_format": QOPERATOR,
-        "activation_type": S8,
-        "weight_type": S8,
-        "per_channel": True,
-    },
-    # Without VNNI, ONNX Runtime's products of u8 and s8 saturate 16 bits unless weights have 7.
-    "qop-u8s8-channel": {
-        "quant_format": QOPERATOR,
-        "activation_type": U8,
-        "weight_type": S8,
-        "per_channel": True,
-        "reduce_range": True,
-    },
-    "qop-u8u8-tensor": {"quant_format": QOPERATOR, "activation_type": U8, "weight_type": U8},
-    "qop-s8s8-symmetric": {
-        "quant_format": QOPERATOR,
-        "activation_type": S8,
-        "weight_type": S8,
-        "extra_options": {"ActivationSymmetric": True},
-    },
-}
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -13,6 +13,8 @@ from dnncc.errors import CalibrationError
 from dnncc.frontends.onnx import load_onnx
 from dnncc.ir.graph import Graph, Value
 from dnncc.ir.types import Array, DType, TensorType
+from dnncc.runtime.bundle import Bundle
+from dnncc.runtime.host import run_sanitized
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -97,3 +99,34 @@ def test_constants_of_every_type_are_exact(tmp_path: Path) -> None:
     for array, (name, expected) in zip(found.values(), wanted.items(), strict=True):
         np.testing.assert_array_equal(array[0], expected, err_msg=name)
         assert np.array_equal(np.signbit(array[0]), np.signbit(expected))
+
+
+@pytest.mark.parametrize("elements", [3, 5])
+def test_integers_of_64_bits_lie_aligned(elements: int, tmp_path: Path) -> None:
+    """A buffer of 4 bytes before one of 64-bit integers: C leaves the access to a misaligned one undefined."""
+    nodes = [
+        helper.make_node("Greater", ["x", "zero"], ["positive"]),
+        helper.make_node("Cast", ["positive"], ["ones"], to=TensorProto.INT64),
+        helper.make_node("CumSum", ["ones", "axis"], ["counts"]),
+        helper.make_node("Where", ["positive", "counts", "ones"], ["kept"]),
+        helper.make_node("CumSum", ["kept", "axis"], ["sums"], reverse=1),
+        helper.make_node("Cast", ["sums"], ["y"], to=TensorProto.FLOAT),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "wide",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [elements])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [elements])],
+        [numpy_helper.from_array(np.float32(0), "zero"), numpy_helper.from_array(np.array(0), "axis")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    compilation = dnncc.compile(model, target="host-c", dtype="float32", output=tmp_path / "net")
+    plan = compilation.program.plan
+    assert plan.alignment == 8
+    wide = [offset for value, offset in plan.offsets.items() if value.type.dtype is DType.I64]
+    assert wide and all(offset % 8 == 0 for offset in wide)
+    x = np.array([1, -1, 2, 3, -2][:elements], np.float32)
+    ((found,),) = run_sanitized(Bundle.open(tmp_path / "net"), [[x]])
+    counts = np.cumsum(x > 0)
+    kept = np.where(x > 0, counts, 0)
+    assert found.tolist() == np.cumsum(kept[::-1])[::-1].tolist()

@@ -15,7 +15,8 @@ def add_budgets(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="ram=64K",
-        help="what the network may take: bytes of RAM for its arenas; the board's RAM by default",
+        help="what the network may take: bytes of RAM for its arenas (the board's RAM by default); with --weight-bits "
+        "mixed the size of its weights, as size=20K or a fraction of the way from the least to the most, size=0.5",
     )
 
 

@@ -47,7 +47,12 @@ def add_arguments(parser: Parser) -> None:
     parser.choice(
         "--optimize", values=("balanced", "ram", "time"), default="balanced", help="what matters most"
     )
-    parser.choice("--weight-bits", values=(8, 4, 3, 2), default=8, help="bits of a weight")
+    parser.choice(
+        "--weight-bits",
+        values=(8, 4, 3, 2, "mixed"),
+        default=8,
+        help="bits of a weight; mixed: chosen per layer (with --budget size=0.5)",
+    )
     parser.choice(
         "--activation-bits", values=(8, 4), default=8, help="bits of an activation inside the network"
     )

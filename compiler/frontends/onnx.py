@@ -173,9 +173,9 @@ class _Model:
         import onnx
 
         versions = [o.version for o in self.model.opset_import if not onnx_key("", o.domain)]
-        # Models that do not say have been written before there were versions.
-        opset = max(versions, default=1)
         newest = onnx.defs.onnx_opset_version()
+        # Models that say nothing have been written before there were versions; some are of other domains only.
+        opset = max(versions, default=newest if self.model.opset_import else 1)
         if opset < OLDEST_OPSET:
             raise UnsupportedError(
                 f"opset {opset} is older than {OLDEST_OPSET}",

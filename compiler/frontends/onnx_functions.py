@@ -32,9 +32,8 @@ def definition(
     """
     for function in functions:
         if (function.domain, function.name) == (node.domain, node.op_type):
-            return _body(node, function, operands)
-    function = _of_onnx(node, opset, operands) if not onnx_key("", node.domain) else None
-    return None if function is None else _body(node, function, operands)
+            return _body(node, function, operands, ())
+    return _of_onnx(node, opset, operands) if not onnx_key("", node.domain) else None
 
 
 def _of_onnx(node: Any, opset: int, operands: Sequence[Value | None]) -> Any | None:
@@ -56,11 +55,13 @@ def _of_onnx(node: Any, opset: int, operands: Sequence[Value | None]) -> Any | N
         data = schema.get_context_dependent_function_with_opset_version(
             version, node.SerializeToString(), [t.SerializeToString() for t in types]
         )
-        return FunctionProto.FromString(data)
-    if schema.has_function:
+    elif schema.has_function:
         version = _version(schema.function_opset_versions, opset)
-        return FunctionProto.FromString(schema.get_function_with_opset_version(version))
-    return None
+        data = schema.get_function_with_opset_version(version)
+    else:
+        return None
+    defaults = [a.default_value for a in schema.attributes.values() if a.default_value.type]
+    return _body(node, FunctionProto.FromString(data), operands, defaults)
 
 
 def _version(versions: Iterable[int], opset: int) -> int:
@@ -69,13 +70,12 @@ def _version(versions: Iterable[int], opset: int) -> int:
     return max((v for v in known if v <= opset), default=min(known))
 
 
-def _body(node: Any, function: Any, operands: Sequence[Value | None]) -> Any:
-    """The function with the node's attributes in place of its own references to them."""
+def _body(node: Any, function: Any, operands: Sequence[Value | None], defaults: Iterable[Any]) -> Any:
+    """The function with the node's attributes, or their defaults, in place of its own references to them."""
     from onnx import GraphProto, helper
 
     body = GraphProto(name=node.op_type)
-    given = {a.name: a for a in node.attribute}
-    given = {a.name: a for a in function.attribute_proto} | given
+    given = {a.name: a for a in (*defaults, *function.attribute_proto, *node.attribute)}
     present = {name for name, v in zip(function.input, operands, strict=False) if v is not None}
     absent = set(function.input) - present
     body.input.extend(helper.make_empty_tensor_value_info(n) for n in function.input if n in present)

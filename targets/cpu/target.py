@@ -38,7 +38,12 @@ class CpuTarget:
         kernel = build_kernel(body, node.op.anchor, self.cpu)
         function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants), exclusive=True)
         # Nothing overlaps: compilers vectorize what they need not suspect of it.
-        return GroupCode(kernel.strategy, function, kernel.constants, KernelNeeds(function.scratch_bytes, {}))
+        return GroupCode(
+            kernel.strategy,
+            function,
+            kernel.constants,
+            KernelNeeds(function.scratch_bytes, {}, function.alignment),
+        )
 
     def write(self, compilation: Compilation, folder: Path) -> dict[str, Any]:
         from dnncc.targets.cpu.build import build_library

@@ -42,6 +42,7 @@ _CALLS = {
 }
 _SUFFIXES = {"float32": "f", "float64": "d", "uint32": "u", "int64": "l", "uint64": "ul"}
 _ATOM, _UNARY, _TERNARY = 14, 13, 2
+_ATOMIC = ("IntImm", "Var", "BufferLoad", "TensorLoad")
 
 
 class Expressions:
@@ -200,7 +201,12 @@ class Expressions:
         return self._conditional(e.condition, e.true_value, e.false_value)
 
     def _conditional(self, condition: Any, yes: Any, no: Any) -> tuple[str, int]:
-        return f"{self._at(condition, 3)} ? {self._at(yes, 3)} : {self._at(no, 3)}", _TERNARY
+        text = f"{self._at(condition, 3)} ? {self._at(yes, 3)} : {self._at(no, 3)}"
+        dtype = str(yes.ty.dtype)
+        if dtype in _NARROW and not all(type(e).__name__ in _ATOMIC for e in (yes, no)):
+            # gcc looks for what is lost when the int is stored, and gives up at divisions that a sanitizer watches.
+            return f"({C_TYPES[dtype]})({text})", _UNARY
+        return text, _TERNARY
 
     def _extreme(self, e: Any, name: str) -> tuple[str, int]:
         suffix = _SUFFIXES.get(str(e.ty.dtype), "")

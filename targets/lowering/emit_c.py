@@ -51,10 +51,11 @@ class CFunction:
     Attributes:
         parameters: the C declarations, inputs first, then constants, outputs, and ``scratch`` if it needs any.
         body: the statements, without the braces.
-        scratch_bytes: how much scratch memory the caller passes, aligned to 4 bytes.
+        scratch_bytes: how much scratch memory the caller passes, aligned to 4 bytes or ``alignment``.
         calls: functions of ``dnncc.h`` that it calls.
         parallel: iterations of the loop that threads may share; then the last parameters are the first iteration and
             one past the last one. 0: there is no such loop.
+        alignment: that the elements in scratch memory need, in bytes.
     """
 
     parameters: tuple[str, ...]
@@ -62,6 +63,7 @@ class CFunction:
     scratch_bytes: int
     calls: frozenset[str]
     parallel: int = 0
+    alignment: int = 1
 
     def render(self, name: str) -> str:
         """The definition under a name; not inlined, so that frames do not add up in one caller's stack."""
@@ -88,7 +90,12 @@ def emit_c(function: Any, inputs: int, constants: int, exclusive: bool = False) 
     # An operand may not matter: a product with zero, a window that reads none of it.
     declarations = (p if re.split(r"\W+", p)[-1] in words else f"{p} DNNCC_UNUSED" for p in parameters)
     return CFunction(
-        tuple(declarations), body, printer.scratch, frozenset(printer.expressions.calls), printer.parallel
+        tuple(declarations),
+        body,
+        printer.scratch,
+        frozenset(printer.expressions.calls),
+        printer.parallel,
+        printer.widest,
     )
 
 
@@ -99,7 +106,7 @@ class _Printer:
         self.expressions = Expressions(self.analyzer)
         self.declarations: list[str] = []
         self.lines: list[str] = []
-        self.scratch = 0
+        self.scratch, self.widest = 0, 1
         self.parallel = 0
         self._align = 64 if exclusive else 4
         self._restrict = "restrict " if exclusive else ""
@@ -140,6 +147,8 @@ class _Printer:
             self.declarations.append(f"    {aligned}{element} {name}{extent};\n")
             self._local.add(name)
             return
+        self.widest = max(self.widest, _BYTES[dtype])
+        self.scratch = -(-self.scratch // _BYTES[dtype]) * _BYTES[dtype]
         cast = "scratch" if element == "uint8_t" and not self.scratch else f"scratch + {self.scratch}"
         self.declarations.append(f"    {element} *const {name} = ({element} *)(void *)({cast});\n")
         self.scratch += -(-elements * _BYTES[dtype] // self._align) * self._align

@@ -1,4 +1,4 @@
-"""``python -m fuzz [--count N] [--first SEED] [--jobs J] [--dtype float32|int8] [--damage] [--no-sanitizers]``."""
+"""``python -m fuzz [--count N] [--first SEED] [--jobs J] [--check CHECK] [--damage] [--no-sanitizers]``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from fuzz.checks import CHECKS, Verdict, guarded, shrunk
+from fuzz.checks import CHECKS, Verdict, guarded, network_for, shrunk
 from fuzz.damage import damaged, outcome
 from fuzz.network import random_network
 
@@ -21,9 +21,9 @@ onnxruntime.set_default_logger_severity(4)
 
 def examine(dtypes: tuple[str, ...], sanitize: bool, folder: Path, seed: int) -> list[tuple[str, Verdict]]:
     """One network in every dtype; a failure leaves its reproducer behind."""
-    model = random_network(seed)
     found = []
     for dtype in dtypes:
+        model = network_for(dtype, seed)
         verdict = guarded(CHECKS[dtype], model, sanitize)
         if verdict.failed:
             small, verdict = shrunk(CHECKS[dtype], model, verdict, sanitize)
@@ -48,12 +48,12 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--dtype", choices=sorted(CHECKS))
+    parser.add_argument("--check", choices=sorted(CHECKS))
     parser.add_argument("--damage", action="store_true", help="damaged model files instead of networks")
     parser.add_argument("--no-sanitizers", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("build/fuzz"), help="where reproducers go")
     arguments = parser.parse_args()
-    dtypes = (arguments.dtype,) if arguments.dtype else tuple(CHECKS)
+    dtypes = (arguments.check,) if arguments.check else tuple(CHECKS)
     work = (
         partial(examine_damage, arguments.output)
         if arguments.damage

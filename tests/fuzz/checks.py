@@ -16,14 +16,23 @@ from dnncc.errors import DnnccError, MismatchError
 from dnncc.frontends.onnx_cut import cut
 from dnncc.interpreter import interpret
 from dnncc.ir.types import Array
+from dnncc.passes.quantize.agreement import ROUNDING
 from dnncc.runtime.bundle import Bundle
 from dnncc.runtime.host import run_sanitized
 from dnncc.runtime.runner import open_runner
+from quantized_models import FORMS as QUANTIZERS
+from quantized_models import quantized, unoptimised
+
+from fuzz.forms import LAYERS
+from fuzz.network import random_network
 
 TOLERANCE = 1e-4
 TREMBLE = 3e-6
 """An element that ONNX Runtime itself changes when inputs change by so little says nothing: a rounding decides it."""
+FLIPS = 0.05
+"""What roundings to neighbouring integers may add up to, of an output's mean magnitude and deviation."""
 SAMPLES = 2
+BOARDS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "x86-64-v2")
 
 
 @dataclass(frozen=True)
@@ -83,13 +92,26 @@ def floats(model: onnx.ModelProto, sanitize: bool) -> str:
         wanted = session.run(None, feeds)
         steady = _steady(session, feeds, wanted)
         for name, found in (("interpreter", interpret(graph, arguments)), ("C", results[i])):
-            for output, ours, theirs, sure in zip(model.graph.output, found, wanted, steady, strict=True):
-                if ours.shape != theirs.shape:
-                    return f"{name}: {output.name} has shape {ours.shape}, not {theirs.shape}"
-                far = np.abs(ours - theirs) > TOLERANCE * np.maximum(1.0, np.abs(theirs).max(initial=0))
-                if (far & sure).any():
-                    at = tuple(int(k[0]) for k in np.nonzero(far & sure))
-                    return f"{name}: {output.name}{list(at)} is {ours[at]}, not {theirs[at]}"
+            difference = _apart(name, [v.name for v in model.graph.output], found, wanted, steady)
+            if difference:
+                return difference
+    return ""
+
+
+def _apart(
+    what: str,
+    outputs: Sequence[str],
+    found: Sequence[Array],
+    wanted: Sequence[Array],
+    steady: Sequence[Array],
+) -> str:
+    for output, ours, theirs, sure in zip(outputs, found, wanted, steady, strict=True):
+        if ours.shape != theirs.shape:
+            return f"{what}: {output} has shape {ours.shape}, not {theirs.shape}"
+        far = np.abs(ours - theirs) > TOLERANCE * np.maximum(1.0, np.abs(theirs).max(initial=0))
+        if (far & sure).any():
+            at = tuple(int(k[0]) for k in np.nonzero(far & sure))
+            return f"{what}: {output}{list(at)} is {ours[at]}, not {theirs[at]}"
     return ""
 
 
@@ -110,8 +132,19 @@ def _steady(
 def integers(model: onnx.ModelProto, sanitize: bool) -> str:
     """Quantized, the generated C against the interpreter, bit by bit; "" or what differs."""
     given = samples_of(model, 12)
+    chance = _chance(model)
+    options = {
+        "io": chance.choice(["int8", "float32"]),
+        "optimize": chance.choice(["balanced", "ram", "time"]),
+    }
     with TemporaryDirectory() as folder:
-        compiled = dnncc.compile(model, target="host-c", calibrate=given, output=Path(folder) / "net")
+        compiled = dnncc.compile(
+            model,
+            target="host-c",
+            calibrate=given,
+            output=Path(folder) / "net",
+            **{k: str(v) for k, v in options.items()},
+        )
         found = dnncc.validate(Path(folder) / "net", on="host", samples=4)
         if not found.match:
             return f"{found.mismatches} of {found.values} values differ: {found.first}"
@@ -120,7 +153,95 @@ def integers(model: onnx.ModelProto, sanitize: bool) -> str:
     return ""
 
 
-CHECKS = {"float32": floats, "int8": integers}
+def boards(model: onnx.ModelProto, sanitize: bool) -> str:
+    """The kernels of the families of cores, on the emulator or this machine, against the interpreter, bit by bit."""
+    chance = _chance(model)
+    target = str(chance.choice(BOARDS))
+    dtype = str(chance.choice(["int8", "int8", "float32"]))
+    with TemporaryDirectory() as folder:
+        given = samples_of(model, 12)
+        dnncc.compile(model, target=target, dtype=dtype, calibrate=given, output=Path(folder) / "net")
+        on = "host" if target.startswith("x86") else "emulator"
+        found = dnncc.validate(Path(folder) / "net", on=on, samples=2)
+    return (
+        "" if found.match else f"{target} {dtype}: {found.mismatches} of {found.values} differ: {found.first}"
+    )
+
+
+def cuts(model: onnx.ModelProto, sanitize: bool) -> str:
+    """Parts between chosen values, in the interpreter, against ONNX Runtime and the onnx package's extractor."""
+    chance = _chance(model)
+    whole = onnx.shape_inference.infer_shapes(model)
+    typed = {v.name for v in whole.graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    made = [n for node in whole.graph.node for n in node.output if n in typed]
+    if len(made) < 2:
+        return ""
+    starts = [str(n) for n in chance.choice(made, chance.integers(0, 2), replace=False)]
+    later = made[max((made.index(n) for n in starts), default=-1) + 1 :]
+    ends = [str(n) for n in chance.choice(later, min(len(later), chance.integers(1, 3)), replace=False)]
+    graph = dnncc.load(model, inputs=starts, outputs=ends)
+    inputs = [v.name for v in graph.inputs]
+    part = onnx.utils.Extractor(whole).extract_model(
+        [n.removesuffix(":cut") for n in inputs], ends or [v.name for v in graph.outputs]
+    )
+    try:
+        session = onnxruntime.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph:
+        return ""  # the extractor loses what subgraphs read
+    rng = np.random.default_rng(3)
+    arguments = [rng.normal(0, 1, v.type.shape).astype(np.float32) for v in graph.inputs]
+    feeds = {v.name: a for v, a in zip(graph.inputs, arguments, strict=True)}
+    wanted = session.run(None, feeds)
+    steady = _steady(session, feeds, wanted)
+    return _apart("interpreter", [v.name for v in graph.outputs], interpret(graph, arguments), wanted, steady)
+
+
+def given_grids(model: onnx.ModelProto, sanitize: bool) -> str:
+    """Quantized by ONNX Runtime: each tensor within a step of ONNX Runtime's unoptimised result, or named with its
+    reason; the generated C bit by bit."""
+    chance = _chance(model)
+    options = QUANTIZERS[str(chance.choice(sorted(QUANTIZERS)))]
+    given = samples_of(model, 12)
+    try:
+        samples = [{k: v[i] for k, v in given.items()} for i in range(12)]
+        quantized_model = quantized(model, samples, **options)
+        session = unoptimised(quantized_model)
+    except Exception:  # noqa: BLE001 - nothing to compare with
+        return ""
+    with TemporaryDirectory() as folder:
+        compiled = dnncc.compile(
+            quantized_model, target="host-c", calibrate=given, output=Path(folder) / "net"
+        )
+        found = dnncc.validate(Path(folder) / "net", on="host", samples=4)
+        if not found.match:
+            return f"{found.mismatches} of {found.values} values differ: {found.first}"
+    far = [a for a in compiled.agreement if a.steps > 1 and a.reason == ROUNDING]
+    if far:
+        return f"{options}: {far[0]}"
+    graph = dnncc.load(quantized_model)
+    for i in range(SAMPLES):
+        feeds = {v.name: given[v.name][i] for v in graph.inputs}
+        wanted = session.run(None, feeds)
+        found_reals = interpret(graph, [feeds[v.name] for v in graph.inputs])
+        for value, ours, theirs in zip(graph.outputs, found_reals, wanted, strict=True):
+            if ours.shape != theirs.shape:
+                return f"{options}: {value.name} has shape {ours.shape}, not {theirs.shape}"
+            if np.abs(ours - theirs).mean() > FLIPS * (np.abs(theirs).mean() + theirs.std()):
+                return f"{options}: {value.name} is {ours.reshape(-1)[:8]}, not {theirs.reshape(-1)[:8]}"
+    return ""
+
+
+def _chance(model: onnx.ModelProto) -> np.random.Generator:
+    """What a check chooses depends on the network's seed alone, and stays when the network shrinks."""
+    return np.random.default_rng([17, int(model.doc_string or 0)])
+
+
+CHECKS = {"float32": floats, "int8": integers, "boards": boards, "cuts": cuts, "quantized": given_grids}
+
+
+def network_for(check: str, seed: int) -> onnx.ModelProto:
+    """The network that a check is made with."""
+    return random_network(seed, LAYERS, (2, 3, 4, 4, 4)) if check == "quantized" else random_network(seed)
 
 
 def shrunk(

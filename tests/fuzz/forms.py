@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fuzz.forms_control import CONTROL
+from fuzz.forms_integers import INTEGERS
+from fuzz.forms_rare import RARE, trained
+
 if TYPE_CHECKING:
     from fuzz.network import Network
 
@@ -350,4 +354,11 @@ FORMS: tuple[Form, ...] = (
     unary, unary, parametric, parametric, safe_roots, clip, binary, binary, binary, divide, select, softmax, reduce,
     extreme_index, cumulate, normalize, normalize, convolve, convolve, convolve, pool, pool, product, product, einsum,
     reshape, reshape, transpose, slice_, split, concat, pad, gather, scatter, repeat, resample, recur,
+    *CONTROL, *INTEGERS, *RARE, *RARE,
 )  # fmt: skip
+
+LAYERS: tuple[Form, ...] = (
+    convolve, convolve, convolve, pool, product, clip, parametric, unary, binary, concat, softmax, reshape, transpose,
+    reduce, resample, pad, split, slice_, trained,
+)  # fmt: skip
+"""What networks that are quantized elsewhere have."""

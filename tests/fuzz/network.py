@@ -12,9 +12,12 @@ import onnxruntime
 from dnncc.ir.types import Array
 from onnx import helper, numpy_helper
 
-from fuzz.forms import FORMS
+from fuzz.forms import FORMS, Form
+from fuzz.spelling import spelled
 
-OPSET = 20
+OPSETS = (*range(7, 27), *[20] * 20)
+"""All that ONNX Runtime has; the usual one has all forms."""
+RANKS = (1, 2, 3, 3, 4, 4, 4, 4)
 LARGEST, ELEMENTS = 1e3, 3000
 
 
@@ -27,6 +30,7 @@ class Network:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng([11, seed])
+        self.opset: int = self.one_of(*OPSETS)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Array] = {}
         self.data: dict[str, Array] = {}
@@ -90,13 +94,21 @@ class Network:
     def emit(self, op_type: str, operands: Sequence[str], **attributes: Any) -> str:
         return self.emit_all(op_type, operands, 1, **attributes)[0]
 
-    def emit_all(self, op_type: str, operands: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
-        """Add a node and compute it."""
+    def emit_all(
+        self,
+        op_type: str,
+        operands: Sequence[str],
+        outputs: int,
+        captured: Sequence[str] = (),
+        **attributes: Any,
+    ) -> list[str]:
+        """Add a node and compute it; ``captured`` are values from outside that its subgraphs read."""
         names = [f"v{len(self.nodes)}" if outputs == 1 else f"v{len(self.nodes)}_{i}" for i in range(outputs)]
         node = helper.make_node(
             op_type, list(operands), names, name=f"{op_type}_{len(self.nodes)}", **attributes
         )
-        results = self._computed(node)
+        node = spelled(node, self.opset, self.constants)
+        results = self._computed(node, captured)
         if any(r.size == 0 or r.size > ELEMENTS or r.ndim > 5 for r in results):
             raise RefusedError
         if any(r.dtype.kind == "f" and not (np.abs(r) < LARGEST).all() for r in results):
@@ -105,10 +117,14 @@ class Network:
         self.data.update(zip(names, results, strict=True))
         return names
 
-    def _computed(self, node: onnx.NodeProto) -> list[Array]:
-        given = {name: self.data[name] for name in node.input if name}
+    def _computed(self, node: onnx.NodeProto, captured: Sequence[str]) -> list[Array]:
+        given = {name: self.data[name] for name in (*node.input, *captured) if name}
         model = self._model([node], given, node.output, {})
         try:
+            # ONNX Runtime takes newer operators in older opsets.
+            known = onnx.defs.get_schema(node.op_type, self.opset, "")
+            if known.deprecated or not {a.name for a in node.attribute} <= set(known.attributes):
+                raise RefusedError
             session = onnxruntime.InferenceSession(
                 model.SerializeToString(), providers=["CPUExecutionProvider"]
             )
@@ -138,18 +154,29 @@ class Network:
             if data is not None:
                 kind = helper.np_dtype_to_tensor_dtype(data.dtype)
                 output.CopyFrom(helper.make_tensor_value_info(output.name, kind, data.shape))
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=9)
 
     def model(self, outputs: Sequence[str]) -> onnx.ModelProto:
-        used = {name for node in self.nodes for name in node.input}
+        used = {name for node in self.nodes for name in (*node.input, *_captured(node))}
         constants = {n: a for n, a in self.constants.items() if n in used}
         return self._model(self.nodes, {n: self.data[n] for n in self.inputs}, outputs, constants)
 
 
-def random_network(seed: int) -> onnx.ModelProto:
-    """A network of 2 to 10 forms with one or two inputs and outputs."""
+def _captured(node: onnx.NodeProto) -> set[str]:
+    """The values that a node's subgraphs read, their own among them."""
+    graphs = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    return {name for graph in graphs for inner in graph.node for name in inner.input}
+
+
+def random_network(seed: int, forms: Sequence[Form] = FORMS, ranks: Sequence[int] = RANKS) -> onnx.ModelProto:
+    """A network of 2 to 10 forms with one or two inputs and outputs.
+
+    Args:
+        forms: what it is made of.
+        ranks: of the first input.
+    """
     net = Network(seed)
-    rank = net.one_of(1, 2, 3, 3, 4, 4, 4, 4)
+    rank = net.one_of(*ranks)
     net.input(*([1] if rank > 1 else []), *(net.size(1, 8) for _ in range(rank - (rank > 1))))
     if net.one_of(0, 0, 0, 1):
         net.input(*net.shape("x0"))
@@ -158,14 +185,14 @@ def random_network(seed: int) -> onnx.ModelProto:
         tries += 1
         before = len(net.nodes)
         try:
-            y = net.one_of(*FORMS)(net, str(net.rng.choice(net.values[-3:])))
+            y = net.one_of(*forms)(net, str(net.rng.choice(net.values[-3:])))
         except RefusedError:
             del net.nodes[before:]
             continue
         if net.data[y].dtype == np.float32:
             net.values.append(y)
-    made = [v for v in net.values if v not in net.inputs]
-    if not made:
-        made = [net.emit("Relu", [net.values[0]])]
+    made = [v for v in net.values if v not in net.inputs] or [net.emit("Relu", [net.values[0]])]
     outputs = [made[-1], *([str(net.rng.choice(made))] if net.one_of(0, 0, 1) else [])]
-    return net.model(list(dict.fromkeys(outputs)))
+    model = net.model(list(dict.fromkeys(outputs)))
+    model.doc_string = str(seed)
+    return model
