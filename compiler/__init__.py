@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dnncc.driver import compile_model as compile
     from dnncc.errors import DnnccError
     from dnncc.execution import run
+    from dnncc.exploration import Exploration, explore
+    from dnncc.fpga import FpgaCompilation, compile_fpga
     from dnncc.inspection import Inspection, inspect
     from dnncc.interpreter import interpret
     from dnncc.ir.graph import Const, Graph, Node, Value
@@ -55,6 +57,8 @@ __all__ = [
     "Const",
     "DType",
     "DnnccError",
+    "Exploration",
+    "FpgaCompilation",
     "Graph",
     "Inspection",
     "LibraryModel",
@@ -75,6 +79,8 @@ __all__ = [
     "__version__",
     "bench",
     "compile",
+    "compile_fpga",
+    "explore",
     "inspect",
     "interpret",
     "load",
@@ -101,6 +107,8 @@ _MODULES = {
     "dnncc.driver": ("Compilation",),
     "dnncc.errors": ("DnnccError",),
     "dnncc.execution": ("run",),
+    "dnncc.exploration": ("Exploration", "explore"),
+    "dnncc.fpga": ("FpgaCompilation", "compile_fpga"),
     "dnncc.inspection": ("Inspection", "inspect"),
     "dnncc.interpreter": ("interpret",),
     "dnncc.ir.graph": ("Const", "Graph", "Node", "Value"),

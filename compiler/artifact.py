@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,21 +17,25 @@ from dnncc.ir.text import read_ir, write_ir
 from dnncc.ops.fused import operator_name
 
 if TYPE_CHECKING:
-    from dnncc.driver import Compilation
+    from dnncc.driver import Compilation, Prepared
 
 MANIFEST = "manifest.json"
 GRAPH = "graph.ir"
 
 
 def write_artifact(compilation: Compilation, folder: Path) -> None:
-    """Write the artifact to ``folder``: everything, or nothing if anything fails.
+    """Write the artifact of a board to ``folder``, see ``write_folder``."""
+    write_folder(Path(folder), lambda place: _fill(compilation, place))
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Write what ``fill`` puts into a folder to ``folder``: everything, or nothing if anything fails.
 
     An earlier artifact there is replaced; a folder that holds something else is refused.
 
     Raises:
         OutputError: the folder cannot be written, or is not an artifact's.
     """
-    folder = Path(folder)
     check_writable(folder)
     exists = folder.is_dir()
     temporary: Path | None = None
@@ -39,7 +43,7 @@ def write_artifact(compilation: Compilation, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Inside a folder that exists: it may be a mount point, or the current one, and cannot be exchanged then.
         temporary = Path(tempfile.mkdtemp(prefix=".dnncc-", dir=folder if exists else folder.parent))
-        _fill(compilation, temporary)
+        fill(temporary)
         if exists:
             _replace_content(folder, temporary)
         else:
@@ -135,10 +139,15 @@ def _fill(compilation: Compilation, folder: Path) -> None:
     own = target_of(compilation.board).write(compilation, folder)
     write_text(folder, {"report.html": render(from_compilation(compilation))})
     write_ir(compilation.graph, folder / GRAPH)
+    finish(folder, {**manifest_of(compilation), **own})
+
+
+def finish(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest, with the hashes of all files that are there."""
     written = sorted(p for p in folder.rglob("*") if p.is_file())
     hashes = {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in written}
-    manifest = {**manifest_of(compilation), **own, "files": hashes}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({**manifest, "files": hashes}, indent=1) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def write_text(folder: Path, texts: Mapping[str, str]) -> None:
@@ -149,30 +158,15 @@ def write_text(folder: Path, texts: Mapping[str, str]) -> None:
 
 
 def manifest_of(compilation: Compilation) -> dict[str, Any]:
-    """Everything that reproduces and describes the artifact, without hashes of its files."""
-    from dnncc import __version__
+    """Everything that reproduces and describes a board's artifact, without hashes of its files."""
     from dnncc.planner import summary
 
-    program, plan, options = compilation.program, compilation.program.plan, compilation.options
+    program, plan = compilation.program, compilation.program.plan
     return {
-        "schema": 1,
-        "dnncc": __version__,
-        "name": program.name,
-        "model": compilation.graph.name,
-        "model_sha256": compilation.model_hash,
+        **shared_manifest(compilation),
         "target": compilation.board.name,
         "core": compilation.board.core,
         "board_sha256": hashlib.sha256(repr(compilation.board).encode()).hexdigest(),
-        "dtype": options.dtype,
-        "io": options.io,
-        "options": _plain(asdict(options)),
-        "pipeline": compilation.pipeline,
-        "choices": list(compilation.choices),
-        "seed": 0,
-        "calibrated": compilation.calibrated,
-        "rounding": "half_up",
-        "inputs": [_border(v) for v in compilation.graph.inputs],
-        "outputs": [_border(v) for v in compilation.graph.outputs],
         "pools": [
             {"name": a.name, "member": a.member, "macro": a.macro, "bytes": a.bytes, "align": plan.alignment}
             for a in program.arenas
@@ -186,13 +180,37 @@ def manifest_of(compilation: Compilation) -> dict[str, Any]:
             "copied_bytes": plan.copied_bytes,
             **summary(compilation.planning),
         },
-        "accumulators": {"proven": all(a.proven for a in compilation.accumulators)},
-        "macs": compilation.graph.macs(),
         "nodes": [
             {"name": s.node.name, "op": operator_name(s.node), "macs": s.node.macs, "kernel": s.function}
             for s in program.steps
         ],
-        "warnings": list(compilation.warnings),
+    }
+
+
+def shared_manifest(prepared: Prepared) -> dict[str, Any]:
+    """The part of a manifest that is the same for every target."""
+    from dnncc import __version__
+
+    options, graph = prepared.options, prepared.graph
+    return {
+        "schema": 1,
+        "dnncc": __version__,
+        "name": options.name,
+        "model": graph.name,
+        "model_sha256": prepared.model_hash,
+        "dtype": options.dtype,
+        "io": options.io,
+        "options": _plain(asdict(options)),
+        "pipeline": prepared.pipeline,
+        "choices": list(prepared.choices),
+        "seed": 0,
+        "calibrated": prepared.calibrated,
+        "rounding": "half_up",
+        "inputs": [_border(v) for v in graph.inputs],
+        "outputs": [_border(v) for v in graph.outputs],
+        "accumulators": {"proven": all(a.proven for a in prepared.accumulators)},
+        "macs": graph.macs(),
+        "warnings": list(prepared.warnings),
     }
 
 

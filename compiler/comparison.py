@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnncc.errors import DnnccError
+from dnncc.errors import DnnccError, UsageError
 from dnncc.planner import Decision, Planner, Tried
 
 if TYPE_CHECKING:
@@ -84,19 +84,25 @@ def schedule_model(
     Raises:
         ModelError, UsageError: with every culprit. That nothing fits is no error but part of the result.
     """
-    from dnncc.driver import read_network, setting_of
+    from dnncc.driver import prepare, setting_of
     from dnncc.fits import check_fits
-    from dnncc.options import resolve
+    from dnncc.options import refuse_budget, resolve
     from dnncc.targets.boards import load_board
+    from dnncc.targets.hls.parts import is_hls
     from dnncc.targets.program import assemble
 
+    if is_hls(target):
+        raise UsageError(
+            f"'{target}' is an FPGA", help="the planner places activations in a board's RAM; name a board"
+        )
     start = time.perf_counter()
     say = progress or (lambda text: None)
     chosen = resolve(target, options)
     board = load_board(target)
-    network = read_network(model, example_inputs, chosen, calibrate, say)
+    refuse_budget(chosen, "cycles", "FPGAs")
+    network = prepare(model, example_inputs, chosen, calibrate, say)
     say("comparing measures")
-    planner = Planner(setting_of(network.meaning, chosen, board, say), chosen.optimize)
+    planner = Planner(setting_of(network.graph, chosen, board, say), chosen.optimize)
     decision = planner.explore(BUDGETS)
     taken, failure = decision.chosen, None
     try:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dnncc.errors import Culprit, UnsupportedError
+from dnncc.errors import Culprit, UnsupportedError, UsageError
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array, DType
-from dnncc.options import Options, default_pipeline, resolve
+from dnncc.options import Options, default_pipeline, refuse_budget, resolve
 from dnncc.passes.base import Surroundings
 from dnncc.passes.pipeline import PassStatistics, Pipeline
 
@@ -24,18 +24,15 @@ if TYPE_CHECKING:
     from dnncc.targets.program import Program
 
 
-@dataclass(frozen=True)
-class Compilation:
-    """The product of a compile, complete and in memory.
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A model that is ready for any target.
 
     Attributes:
         options: what was asked for.
-        board: the machine it is for.
         model_hash: sha256 of the model file.
         float_graph: the simplified float graph.
         graph: the integer (or float) graph before fusion: what the interpreter runs, the network's meaning.
-        program: kernels, constants, plan.
-        planning: the measures that were tried to make it fit, and why this program was chosen.
         pipeline: the pass pipeline that was run, with every choice that a pass made as an option.
         accumulators: exact intervals of every accumulator, empty for a float compile.
         samples: integer inputs kept for the self-test, one tuple of arrays per sample.
@@ -45,16 +42,12 @@ class Compilation:
         agreement: where the model gives its own grids: how far each value is from what the model says, in steps;
             empty for others.
         warnings: what the user must know, one sentence each.
-        seconds: wall time of the compile.
     """
 
     options: Options
-    board: Board
     model_hash: str
     float_graph: Graph
     graph: Graph
-    program: Program
-    planning: Decision
     pipeline: str
     accumulators: tuple[Accumulator, ...]
     samples: tuple[tuple[Array, ...], ...]
@@ -63,6 +56,22 @@ class Compilation:
     statistics: tuple[PassStatistics, ...]
     agreement: tuple[Agreement, ...]
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compilation(Prepared):
+    """The product of a compile for a board, complete and in memory.
+
+    Attributes:
+        board: the machine it is for.
+        program: kernels, constants, plan.
+        planning: the measures that were tried to make it fit, and why this program was chosen.
+        seconds: wall time of the compile.
+    """
+
+    board: Board
+    program: Program
+    planning: Decision
     seconds: float
 
 
@@ -100,55 +109,83 @@ def compile_model(
     """
     from dnncc.artifact import check_writable, write_artifact
     from dnncc.fits import check_fits
-    from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
     from dnncc.planner import Planner
     from dnncc.targets.boards import load_board
+    from dnncc.targets.hls.parts import is_hls
     from dnncc.targets.program import assemble
 
+    if is_hls(target):
+        raise UsageError(f"'{target}' is an FPGA", help="compile for it with dnncc.compile_fpga")
     start = time.perf_counter()
     say = progress or (lambda text: None)
     chosen = resolve(target, options)
     board = load_board(target)
+    refuse_budget(chosen, "cycles", "FPGAs")
     if output is not None:
         check_writable(Path(output))
-    network = read_network(model, example_inputs, chosen, calibrate, say)
-    meaning, float_graph, learned = network.meaning, network.float_graph, network.learned
-    warnings = _warn_float(chosen, board) + _warn_scales(float_graph, learned, network.calibrated)
-    warnings += network.notes
-    selftest = _selftest_samples(meaning, network.samples)
+    prepared = prepare(model, example_inputs, chosen, calibrate, say)
+    say("lowering and planning")
+    planning = Planner(setting_of(prepared.graph, chosen, board, say), chosen.optimize).decide()
+    taken = planning.chosen
+    program = assemble(chosen.name, taken.graph, taken.code, taken.plan)
+    check_fits(planning, program, board)
+    shared = {field.name: getattr(prepared, field.name) for field in fields(prepared)}
+    shared["warnings"] = (*_warn_float(chosen, board), *prepared.warnings)
+    seconds = time.perf_counter() - start
+    compilation = Compilation(board=board, program=program, planning=planning, seconds=seconds, **shared)
+    if output is not None:
+        say("writing the artifact")
+        write_artifact(compilation, Path(output))
+    return compilation
+
+
+def prepare(
+    model: Any,
+    example_inputs: Sequence[Any] | None,
+    options: Options,
+    calibrate: str | Path | Mapping[str, Array] | None,
+    say: Progress,
+) -> Prepared:
+    """What every target starts from: the model read, simplified and quantized. Arguments as of ``compile_model``."""
+    from dnncc.loading import load_hashed
+    from dnncc.passes.quantize import Quantize
+    from dnncc.passes.quantize.agreement import CALIBRATED, REASONS
+
+    say("reading the model")
+    graph, model_hash = load_hashed(
+        model, options.dims, example_inputs=example_inputs, inputs=options.inputs, outputs=options.outputs
+    )
+    surroundings = _surroundings(graph, calibrate, options)
+    say("simplifying and quantizing")
+    pipeline = Pipeline.parse(options.passes if options.passes is not None else default_pipeline(options))
+    float_graph = graph.clone()
+    pipeline = pipeline.bind(surroundings)
+    meaning, statistics = _run_pipeline(pipeline, graph, options, float_graph)
+    learned = [n for p in pipeline.passes if isinstance(p, Quantize) for n in p.calibrated]
+    warnings = _warn_scales(float_graph, learned, surroundings.real)
+    warnings += [note for p in pipeline.passes for note in p.notes()]
+    _check_legal(meaning, options)
+    selftest = _selftest_samples(meaning, surroundings.samples)
     agreement = _agreement(float_graph, meaning, selftest, learned)
     warnings += [
         f"'{a.node}' can be {a.steps} steps of '{a.value}' away from the model: {a.reason}"
         for a in agreement
         if a.steps > 1 and a.reason != REASONS[CALIBRATED]
     ]
-    say("lowering and planning")
-    planning = Planner(setting_of(meaning, chosen, board, say), chosen.optimize).decide()
-    taken = planning.chosen
-    program = assemble(chosen.name, taken.graph, taken.code, taken.plan)
-    check_fits(planning, program, board)
-    compilation = Compilation(
-        chosen,
-        board,
-        network.model_hash,
-        float_graph,
-        meaning,
-        program,
-        planning,
-        network.pipeline,
-        _accumulators(meaning),
-        selftest,
-        network.calibrated,
-        network.choices,
-        network.statistics,
-        agreement,
-        tuple(warnings),
-        time.perf_counter() - start,
+    return Prepared(
+        options=options,
+        model_hash=model_hash,
+        float_graph=float_graph,
+        graph=meaning,
+        pipeline=str(pipeline.resolved()),
+        accumulators=_accumulators(meaning),
+        samples=selftest,
+        calibrated=surroundings.real,
+        choices=tuple({"pass": p.name, **p.record()} for p in pipeline.passes if p.record()),
+        statistics=tuple(statistics),
+        agreement=agreement,
+        warnings=tuple(warnings),
     )
-    if output is not None:
-        say("writing the artifact")
-        write_artifact(compilation, Path(output))
-    return compilation
 
 
 def _warn_float(options: Options, board: Board) -> list[str]:
@@ -207,75 +244,6 @@ def _check_legal(graph: Graph, options: Options) -> None:
         raise UnsupportedError(
             f"{len(culprits)} operators cannot be compiled for '{options.target}'", culprits
         )
-
-
-@dataclass(frozen=True)
-class Network:
-    """A model that went through its passes.
-
-    Attributes:
-        model_hash: sha256 of the model file.
-        float_graph: the last graph before quantization.
-        meaning: the integer (or float) graph before fusion.
-        pipeline: the passes, as text, with every choice that one made as an option.
-        choices: what passes chose and from what, see ``Pass.record``.
-        notes: what passes want the user to know.
-        statistics: what each pass did.
-        learned: the values whose scales the samples decided about.
-        samples: what quantization learned from.
-        calibrated: whether they were given; False means made up ones.
-    """
-
-    model_hash: str
-    float_graph: Graph
-    meaning: Graph
-    pipeline: str
-    choices: tuple[Mapping[str, Any], ...]
-    notes: Sequence[str]
-    statistics: tuple[PassStatistics, ...]
-    learned: Sequence[str]
-    samples: Mapping[str, Array]
-    calibrated: bool
-
-
-def read_network(
-    model: Any,
-    example_inputs: Sequence[Any] | None,
-    options: Options,
-    calibrate: str | Path | Mapping[str, Array] | None,
-    say: Progress,
-) -> Network:
-    """Load, simplify and quantize a model; see ``compile_model``.
-
-    Raises:
-        ModelError, UsageError: with every culprit.
-    """
-    from dnncc.loading import load_hashed
-    from dnncc.passes.quantize import Quantize
-
-    say("reading the model")
-    graph, model_hash = load_hashed(
-        model, options.dims, example_inputs=example_inputs, inputs=options.inputs, outputs=options.outputs
-    )
-    surroundings = _surroundings(graph, calibrate, options)
-    say("simplifying and quantizing")
-    text = options.passes if options.passes is not None else default_pipeline(options)
-    pipeline = Pipeline.parse(text).bind(surroundings)
-    float_graph = graph.clone()
-    meaning, statistics = _run_pipeline(pipeline, graph, options, float_graph)
-    _check_legal(meaning, options)
-    return Network(
-        model_hash,
-        float_graph,
-        meaning,
-        str(pipeline.resolved()),
-        tuple({"pass": p.name, **p.record()} for p in pipeline.passes if p.record()),
-        [note for p in pipeline.passes for note in p.notes()],
-        tuple(statistics),
-        [n for p in pipeline.passes if isinstance(p, Quantize) for n in p.calibrated],
-        surroundings.samples,
-        surroundings.real,
-    )
 
 
 _EFFORT = 2.0

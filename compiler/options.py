@@ -29,7 +29,8 @@ class Options:
         activation_bits: of the quantized network; activations are stored in 8.
         budget: what the network may take, by kind: ``{"ram": 65536}`` or ``{"ram": "64K"}`` bytes for the arenas in
             the board's RAM, together; with mixed weights ``{"size": "20K"}`` bytes of weights, or ``{"size": 0.5}``,
-            half way between the least and the most, likewise ``{"bops": 0.5}``.
+            half way between the least and the most, likewise ``{"bops": 0.5}``; on an FPGA ``{"cycles": 1000}`` per
+            frame.
         passes: the pass pipeline instead of the default one.
         dump_ir: a folder for the graph after every pass.
         time_limit: a measure of how long the planner may search, roughly seconds; deterministic, no clock is read.
@@ -56,11 +57,17 @@ class Options:
         given = self.budget.get("ram")
         return None if given is None else int(given)
 
+    @property
+    def cycles_budget(self) -> int | None:
+        """Cycles that a frame may take on an FPGA, or None for as few as possible."""
+        given = self.budget.get("cycles")
+        return None if given is None else int(given)
+
 
 WIDTH_BUDGETS = ("size", "bops")
 """The kinds of budgets that the widths of weights are chosen under."""
-BUDGETS = ("ram", *WIDTH_BUDGETS)
-"""The kinds of budgets."""
+BUDGETS = ("ram", *WIDTH_BUDGETS, "cycles")
+"""The kinds of budgets; "cycles" are those of a frame on an FPGA."""
 _CHOICES: dict[str, tuple[object, ...]] = {
     "dtype": ("int8", "float32"),
     "optimize": ("ram", "time", "balanced"),
@@ -136,6 +143,9 @@ def _budgets(given: Mapping[str, float | str]) -> dict[str, float]:
             culprits.append(Culprit(kind, reason=f"is no kind of budget{did_you_mean(kind, BUDGETS)}"))
             continue
         try:
+            if kind == "cycles":
+                found[kind] = _positive(str(value))
+                continue
             fraction = _fraction(str(value)) if kind in WIDTH_BUDGETS else None
             found[kind] = parse_bytes(str(value)) if fraction is None else fraction
         except ValueError as error:
@@ -147,6 +157,18 @@ def _budgets(given: Mapping[str, float | str]) -> dict[str, float]:
             help=f"known budgets: {', '.join(BUDGETS)}; such as --budget ram=64K",
         )
     return found
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"'{text}' is no positive whole number")
+    return int(text)
+
+
+def refuse_budget(options: Options, kind: str, machines: str) -> None:
+    """UsageError if a budget was given that only the other machines have."""
+    if kind in options.budget:
+        raise UsageError(f"the budget '{kind}' is for {machines}, not for '{options.target}'")
 
 
 def _fraction(text: str) -> float | None:

@@ -12,12 +12,16 @@ from dnncc.artifact import load_graph, load_manifest
 from dnncc.calibration import load_samples
 from dnncc.errors import Culprit, MismatchError, UsageError
 from dnncc.execution import INTERPRETER, Arguments, execute, place_of
+from dnncc.fpga_validation import Simulation, is_fpga, simulate_artifact
 from dnncc.interpreter import interpret
 from dnncc.ir.graph import Graph, Value
 from dnncc.ir.types import Array
 from dnncc.runtime.bundle import Bundle
 
 SAMPLES = 20
+FPGA_SAMPLES = 8
+CSIM = "csim"
+_SHOWN = 8
 SEED = 0
 TOLERANCE = 1e-4
 """Of a float network, relative to the output's largest magnitude: the order of its sums is not fixed."""
@@ -54,6 +58,7 @@ class Validation:
         data: where the samples come from, in words.
         tolerance: 0 for an integer network, which must agree in every bit; else relative to the output's
             largest magnitude.
+        simulation: of an FPGA's artifact: its streams, and what happened with FIFOs of the chosen depths.
     """
 
     on: str
@@ -63,10 +68,11 @@ class Validation:
     first: Difference | None
     data: str
     tolerance: float
+    simulation: Simulation | None = None
 
     @property
     def match(self) -> bool:
-        return self.mismatches == 0
+        return self.mismatches == 0 and (self.simulation is None or self.simulation.clean)
 
 
 def validate(
@@ -86,7 +92,8 @@ def validate(
 
     Args:
         artifact: its folder.
-        on: "host", "emulator", "qemu" or "interpreter"; by default see ``dnncc.execution.place_of``.
+        on: "host", "emulator", "qemu" or "interpreter"; by default see ``dnncc.execution.place_of``. An FPGA's: "csim"
+            or "interpreter".
         data: an .npz file or arrays of float samples, see ``dnncc.calibration.load_samples``; by default made
             up ones that cover the inputs' whole range, see ``made_up``.
         samples: how many; by default all of ``data``, or ``SAMPLES``.
@@ -100,19 +107,50 @@ def validate(
     """
     if samples is not None and samples < 1:
         raise UsageError(f"cannot validate on {samples} samples", help="give at least 1")
+    if is_fpga(Path(artifact)):
+        return _validate_fpga(Path(artifact), on, data, samples)
     bundle = Bundle.open(artifact)
     graph = load_graph(Path(artifact))
     place = place_of(bundle, on, core, compiler, opt)
     if place.on == INTERPRETER:
         _check_files(Path(artifact))
-    if data is None:
-        arguments = made_up(graph, samples or SAMPLES)
-        origin = f"made up, seed {SEED}"
-    else:
-        arguments = _given(graph, data, samples)
-        origin = str(data) if isinstance(data, str | Path) else "given"
+    arguments, origin = _arguments(graph, data, samples, SAMPLES)
     tolerance = 0.0 if _is_exact(graph) else TOLERANCE
     results = execute(bundle, graph, place, arguments)
+    values, mismatches, first = _compare(graph, arguments, results, tolerance)
+    return Validation(place.on, len(arguments), values, mismatches, first, origin, tolerance)
+
+
+def _validate_fpga(
+    folder: Path, on: str | None, data: str | Path | Mapping[str, Array] | None, samples: int | None
+) -> Validation:
+    if on not in (None, CSIM, INTERPRETER):
+        raise UsageError(f"an FPGA's artifact does not run on {on!r}", help=f"places: {CSIM}, {INTERPRETER}")
+    graph = load_graph(folder)
+    arguments, origin = _arguments(graph, data, samples, FPGA_SAMPLES)
+    simulation = None
+    if on == INTERPRETER:
+        _check_files(folder)
+        results = [interpret(graph, given) for given in arguments]
+    else:
+        results, simulation = simulate_artifact(folder, arguments)
+    values, mismatches, first = _compare(graph, arguments, results, 0.0)
+    return Validation(on or CSIM, len(arguments), values, mismatches, first, origin, 0.0, simulation)
+
+
+def _arguments(
+    graph: Graph, data: str | Path | Mapping[str, Array] | None, samples: int | None, usual: int
+) -> tuple[list[Arguments], str]:
+    """The samples, and where they come from."""
+    if data is None:
+        return made_up(graph, samples or usual), f"made up, seed {SEED}"
+    return _given(graph, data, samples), str(data) if isinstance(data, str | Path) else "given"
+
+
+def _compare(
+    graph: Graph, arguments: Sequence[Arguments], results: Sequence[Sequence[Array]], tolerance: float
+) -> tuple[int, int, Difference | None]:
+    """Values, how many of them differ from the interpreter's, and the first that does."""
     values, mismatches, first = 0, 0, None
     for number, (given, actual) in enumerate(zip(arguments, results, strict=True)):
         for value, got, expected in zip(graph.outputs, actual, interpret(graph, given), strict=True):
@@ -122,7 +160,7 @@ def validate(
             if first is None and wrong.any():
                 index = tuple(int(i) for i in np.argwhere(wrong)[0])
                 first = Difference(number, value.name, index, float(got[index]), float(expected[index]))
-    return Validation(place.on, len(arguments), values, mismatches, first, origin, tolerance)
+    return values, mismatches, first
 
 
 def made_up(graph: Graph, count: int) -> list[Arguments]:
@@ -190,11 +228,34 @@ def _check_files(folder: Path) -> None:
 
 def mismatch(artifact: str | Path, found: Validation) -> MismatchError:
     """The error that says what a validation found."""
-    culprits: Sequence[Culprit] = (
-        [] if found.first is None else [Culprit(str(found.first), reason="is the first")]
-    )
+    culprits = [] if found.first is None else [Culprit(str(found.first), reason="is the first")]
+    if found.simulation is not None:
+        culprits += _wrong_streams(found.simulation)
+        if not found.mismatches:
+            return MismatchError(f"{artifact}: the C simulation is not clean", culprits)
     return MismatchError(
         f"{found.mismatches:,} of {found.values:,} values of {artifact} on {found.on} differ from the "
         "interpreter",
         culprits,
     )
+
+
+def _wrong_streams(found: Simulation) -> list[Culprit]:
+    """What is wrong in a C simulation beside the outputs."""
+    return [
+        *(
+            Culprit(
+                f"stream '{s.stream}'",
+                reason=f"{s.mismatches:,} of {s.values:,} values of '{s.value}' differ",
+            )
+            for s in found.streams
+            if s.mismatches
+        ),
+        *(Culprit("C simulation", reason=warning) for warning in found.warnings[:_SHOWN]),
+        *(Culprit("bounded FIFOs", reason=warning) for warning in found.bounded_warnings[:_SHOWN]),
+        *(
+            [Culprit("bounded FIFOs", reason=f"{found.bounded_mismatches:,} output values differ")]
+            if found.bounded_mismatches
+            else []
+        ),
+    ]

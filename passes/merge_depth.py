@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -15,7 +15,7 @@ from dnncc.passes.depth.decide import Choice, Table, candidates, choose, measure
 from dnncc.passes.depth.importance import Measure, importance, worth
 from dnncc.passes.depth.latency import Meter
 from dnncc.passes.depth.layers import Layers, find_layers
-from dnncc.passes.depth.problem import Segment
+from dnncc.passes.depth.problem import Merge
 from dnncc.passes.depth.rewrite import merge
 from dnncc.passes.depth.training import Data, train
 from dnncc.runtime.suggest import did_you_mean
@@ -44,7 +44,9 @@ class MergeDepth(Pass):
         rate: the learning rate of both.
         longest: a merge has at most so many layers.
         growth: and at most so many times their multiplications.
-        plan: instead of all this, merge these: the results of the first and the last convolution of each.
+        drop: merges may also leave convolutions out that keep their input's shape (LayerMerge).
+        plan: instead of all this, merge these: of each the results of the first and the last convolution, and of those
+            that are left out.
         synthetic: where no samples were given, make up so many; 0 makes them obligatory.
     """
 
@@ -60,7 +62,8 @@ class MergeDepth(Pass):
     rate: float = 1e-3
     longest: int = 6
     growth: float = 8.0
-    plan: tuple[tuple[str, str], ...] | None = None
+    drop: bool = False
+    plan: tuple[tuple[str, ...], ...] | None = None
     synthetic: int = 0
     surroundings: InitVar[Surroundings | None] = None
 
@@ -72,10 +75,10 @@ class MergeDepth(Pass):
             raise ValueError("samples and longest must be positive, and no number negative")
         if self.rate <= 0 or self.growth <= 0:
             raise ValueError("rate and growth must be positive")
-        if self.mode == "exact" and (self.trial or self.finetune):
-            raise ValueError(
-                "exact merges need no training: leave out trial and finetune, or mode=approximate"
-            )
+        if self.mode == "exact" and (self.trial or self.finetune or self.drop):
+            raise ValueError("exact merges train and drop nothing: leave out trial, finetune and drop")
+        if any(len(names) < 2 for names in self.plan or ()):
+            raise ValueError("each merge of a plan needs the names of its first and its last convolution")
         if self.mode == "approximate" and self.budget is None and self.plan is None:
             raise ValueError("mode=approximate needs a budget, or a plan")
         if self.importance == "accuracy" and self.labels is None:
@@ -99,26 +102,26 @@ class MergeDepth(Pass):
         data = self._data(graph) if approximate and (decides or self.finetune) else None
         record: dict[str, Any] = {}
         if self.plan is None:
-            segments, record = self._choose(graph, layers, data)
+            merges, record = self._choose(graph, layers, data)
         else:
-            segments = self._planned(layers, self.plan)
-        plan = tuple(_ends(layers, s) for s in segments)
-        removed = sum(bool(layers[p].activation) for i, j in segments for p in range(i + 1, j))
-        merge(graph, segments)
-        if data is not None and segments:
+            merges = self._planned(layers, self.plan)
+        plan = tuple(_names(layers, m) for m in merges)
+        removed = sum(bool(layers[p].activation) for i, j, _ in merges for p in range(i + 1, j))
+        merge(graph, merges)
+        if data is not None and merges:
             train(graph, data, self.finetune, self.rate)
             record["distortion"] = -worth(graph, data.first(self.samples), "distortion")
         record["merges"] = [list(ends) for ends in plan]
         object.__setattr__(self, "_plan", plan)
         object.__setattr__(self, "_record", record)
-        object.__setattr__(self, "_notes", self._note(len(segments), removed, record) if approximate else ())
-        return bool(segments)
+        object.__setattr__(self, "_notes", self._note(merges, removed, record) if approximate else ())
+        return bool(merges)
 
     def _choose(
         self, graph: Graph, layers: Layers, data: Data | None
-    ) -> tuple[tuple[Segment, ...], dict[str, Any]]:
+    ) -> tuple[tuple[Merge, ...], dict[str, Any]]:
         meter = self._meter()
-        merges = candidates(layers, self.longest, self.growth, exact=data is None)
+        merges = candidates(layers, self.longest, self.growth, data is None, self.drop)
         if not merges and self.budget is None:
             return (), {}
         table = measure(graph, layers, merges, meter)
@@ -130,40 +133,47 @@ class MergeDepth(Pass):
         else:
             few = data.first(self.samples)
             values = {
-                s: importance(graph, s, few, self.importance, self.trial, self.rate) for s in table.useful
+                m: importance(graph, m, few, self.importance, self.trial, self.rate) for m in table.useful
             }
         choice = choose(graph, layers, table, values, int(budget), meter)
-        return choice.segments, _record(layers, table, values, choice, meter.unit)
+        return choice.merges, _record(layers, table, values, choice, meter.unit)
 
-    def _planned(self, layers: Layers, plan: tuple[tuple[str, str], ...]) -> tuple[Segment, ...]:
-        """The plan's segments; UsageError with all that is wrong with them."""
+    def _planned(self, layers: Layers, plan: tuple[tuple[str, ...], ...]) -> tuple[Merge, ...]:
+        """The plan's merges; UsageError with all that is wrong with them."""
         positions = {layers[p].conv.output.name: p for p in range(1, len(layers) + 1)}
         wrong = [
             Culprit(name, reason="is no convolution with constant weights" + did_you_mean(name, positions))
-            for name in dict.fromkeys(name for ends in plan for name in ends)
+            for name in dict.fromkeys(name for names in plan for name in names)
             if name not in positions
         ]
-        segments = [] if wrong else [(positions[a] - 1, positions[b]) for a, b in plan]
+        merges: list[Merge] = []
+        if not wrong:
+            merges = [
+                (positions[first] - 1, positions[last], tuple(positions[name] for name in dropped))
+                for first, last, *dropped in plan
+            ]
         allowed = set(layers.segments(len(layers)))
-        if self.mode == "exact":
-            allowed = set(candidates(layers, len(layers), float("inf"), exact=True))
-        reason = "cannot be merged" if self.mode == "approximate" else "cannot be merged exactly"
+        exact = {m[:2] for m in candidates(layers, len(layers), float("inf"), exact=True)}
+        for i, j, dropped in merges:
+            inside = all(i < p <= j and layers.can_drop(p) for p in dropped) and len(dropped) < j - i
+            if (i, j) not in allowed or not inside:
+                reason = "cannot be merged"
+            elif self.mode == "exact" and ((i, j) not in exact or dropped):
+                reason = "cannot be merged exactly"
+            else:
+                continue
+            wrong.append(Culprit(" ".join(_names(layers, (i, j, dropped))), reason=reason))
+        merges.sort()
         wrong += [
-            Culprit(f"{a} to {b}", reason=reason)
-            for (a, b), segment in zip(plan, segments, strict=False)
-            if segment not in allowed
-        ]
-        ordered = sorted(segments)
-        wrong += [
-            Culprit(" to ".join(_ends(layers, second)), reason="overlaps another merge")
-            for first, second in pairwise(ordered)
+            Culprit(" ".join(_names(layers, second)), reason="overlaps another merge")
+            for first, second in pairwise(merges)
             if second[0] < first[1] and not wrong
         ]
         if wrong:
             raise UsageError(
                 "the plan does not fit the network", wrong, help="leave out plan=... to decide anew"
             )
-        return tuple(ordered)
+        return tuple(merges)
 
     def _meter(self) -> Meter:
         surroundings: Surroundings | None = getattr(self, "_surroundings", None)
@@ -193,42 +203,45 @@ class MergeDepth(Pass):
             graph, surroundings.samples, None if self.labels is None else surroundings.others[self.labels]
         )
 
-    def _note(self, merges: int, removed: int, record: Mapping[str, Any]) -> tuple[str, ...]:
+    def _note(self, merges: Sequence[Merge], removed: int, record: Mapping[str, Any]) -> tuple[str, ...]:
         if not merges:
             return ()
         lost = record.get("distortion")
         error = "" if lost is None else f"; the outputs' error is {lost:.2g} of their power"
+        dropped = sum(len(left_out) for _, _, left_out in merges)
+        layers = f", {dropped} convolutions" if dropped else ""
         text = (
-            f"merge-depth has made another network: {merges} merges, {removed} activations are gone and padding has "
-            f"moved to the first convolution of each merge{error}"
+            f"merge-depth has made another network: {len(merges)} merges, {removed} activations{layers} are gone and "
+            f"padding has moved to the first convolution of each merge{error}"
         )
         return (text,)
 
 
-def _ends(layers: Layers, segment: Segment) -> tuple[str, str]:
-    """The names of the results of a segment's first and last convolution."""
-    return layers[segment[0] + 1].conv.output.name, layers[segment[1]].conv.output.name
+def _names(layers: Layers, merge: Merge) -> tuple[str, ...]:
+    """The names of the results of a merge's first and last convolution, and of those that it leaves out."""
+    first, last, dropped = merge
+    return tuple(layers[p].conv.output.name for p in (first + 1, last, *dropped))
 
 
 def _record(
-    layers: Layers, table: Table, values: Mapping[Segment, float], choice: Choice, unit: str
+    layers: Layers, table: Table, values: Mapping[Merge, float], choice: Choice, unit: str
 ) -> dict[str, Any]:
     return {
         "unit": unit,
         "before": table.whole,
         "after": choice.after,
-        "status": choice.solution.status,
-        "importance": choice.solution.importance,
-        "importance_bound": choice.solution.bound,
+        "status": choice.status,
+        "importance": choice.importance,
+        "importance_bound": choice.bound,
         "segments": [
             {
-                "ends": list(_ends(layers, (i, j))),
+                "names": list(_names(layers, merge)),
                 "merged": cost,
-                "apart": sum(table.latency[p, p + 1] for p in range(i, j)),
-                "importance": values.get((i, j)),
+                "apart": sum(table.latency[p, p + 1, ()] for p in range(merge[0], merge[1])),
+                "importance": values.get(merge),
             }
-            for (i, j), cost in table.latency.items()
-            if j > i + 1
+            for merge, cost in table.latency.items()
+            if merge[1] > merge[0] + 1
         ],
-        "front": [list(point) for point in choice.solution.front],
+        "front": [list(point) for point in choice.front],
     }

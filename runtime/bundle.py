@@ -130,6 +130,11 @@ class Bundle:
             ) from error
         except ValueError as error:
             raise UsageError(f"{path} is not valid JSON: {error}") from error
+        if isinstance(document, dict) and document.get("family") == "hls":
+            raise UsageError(
+                f"{root} is for an FPGA: it does not run as a program",
+                help=f"dnncc validate {root} simulates it",
+            )
         try:
             bundle = _parse(root, document)
         except (KeyError, TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dnncc.errors import InternalError, UsageError
 from dnncc.passes.depth.check import check_depth
+from dnncc.passes.depth.options import Option, solve_options
 from dnncc.passes.depth.problem import DepthProblem
 from dnncc.passes.depth.solve import merged_latency, solve
 
@@ -162,3 +163,37 @@ def test_the_check_finds_a_wrong_claim() -> None:
     for claim in wrong:
         with pytest.raises(InternalError, match="failed its check"):
             check_depth(problem, replace(solution, **claim))  # type: ignore[arg-type]
+
+
+def test_options_equal_brute_force() -> None:
+    """Several ways to do each segment, as where layers may be dropped: every chain of options, tried."""
+
+    def chains(options: list[Option], layers: int, position: int = 0) -> list[tuple[int, ...]]:
+        if position == layers:
+            return [()]
+        return [
+            (k, *rest)
+            for k, option in enumerate(options)
+            if option.segment[0] == position
+            for rest in chains(options, layers, option.segment[1])
+        ]
+
+    for seed in range(60):
+        rng = random.Random(seed)
+        layers = rng.randint(1, 5)
+        options = [
+            Option((i, j), rng.randint(0, 20 * (j - i)), -rng.random() * (j - i - 1))
+            for i, j in combinations(range(layers + 1), 2)
+            for _ in range(1 if j == i + 1 else rng.randint(0, 3))
+        ]
+        budget = rng.randint(0, 15 * layers)
+        every = chains(options, layers)
+        sums = [(sum(options[k].latency for k in c), sum(options[k].importance for k in c)) for c in every]
+        best = max((worth for latency, worth in sums if latency <= budget), default=None)
+        found = solve_options(layers, options, budget)
+        assert found.least_latency == min(latency for latency, _ in sums)
+        if best is None:
+            assert found.status == "infeasible"
+        else:
+            assert found.status == "optimal"
+            assert found.importance == pytest.approx(best, abs=1e-12)

@@ -151,7 +151,7 @@ def test_a_sum_with_a_value_from_elsewhere_is_a_barrier() -> None:
     graph = b.done(b.conv(x, "third", C))
     layers = find_layers(graph)
     assert set(layers.segments(5)) == {(0, 2)}
-    assert _sqnr(graph, merged(graph, [(0, 2)])) > 120
+    assert _sqnr(graph, merged(graph, [(0, 2, ())])) > 120
 
 
 def test_merging_a_block_gives_one_convolution_with_the_skip_inside() -> None:
@@ -160,7 +160,7 @@ def test_merging_a_block_gives_one_convolution_with_the_skip_inside() -> None:
     x = b.conv(b.x, "one", 3 * C)
     x = b.conv(x, "two", 3 * C, 3, groups=3 * C)
     graph = b.done(b.add(b.conv(x, "three", C), b.x, "sum"))
-    found = merged(graph, [(0, 3)])
+    found = merged(graph, [(0, 3, ())])
     (node,) = found.nodes
     assert node.op == Conv2d(pads=(1, 1, 1, 1))
     assert [v.name for v in found.outputs] == [v.name for v in graph.outputs]
@@ -206,7 +206,7 @@ def test_a_merge_that_would_be_slower_is_refused() -> None:
     assert not step.run(graph)
     assert str(graph) == before
     (segment,) = step.record()["segments"]
-    assert segment["ends"] == ["pointwise", "depthwise"]
+    assert segment["names"] == ["pointwise", "depthwise"]
     assert segment["merged"] > segment["apart"]
 
 
@@ -226,8 +226,8 @@ def test_on_the_emulator_exact_merges_keep_every_bit_and_pointwise_plus_depthwis
     )
     (choice,) = compilation.choices
     assert choice["merges"] == [["narrow", "wide"]]
-    apart = {tuple(s["ends"]): s["apart"] for s in choice["segments"]}
-    merged = {tuple(s["ends"]): s["merged"] for s in choice["segments"]}
+    apart = {tuple(s["names"]): s["apart"] for s in choice["segments"]}
+    merged = {tuple(s["names"]): s["merged"] for s in choice["segments"]}
     assert merged["pointwise", "depthwise"] > apart["pointwise", "depthwise"]
     assert choice["after"] < choice["before"]
     assert "merge-depth{plan=((narrow, wide),)}" in compilation.pipeline
@@ -321,7 +321,7 @@ def test_training_takes_all_operators_or_names_those_that_it_does_not() -> None:
     [
         ("merge-depth{mode=approximate}", "needs a budget"),
         ("merge-depth{budget=-1}", "must be positive"),
-        ("merge-depth{finetune=3}", "exact merges need no training"),
+        ("merge-depth{finetune=3}", "exact merges train and drop nothing"),
         ("merge-depth{mode=approximate,budget=0.5,importance=accuracy}", "needs labels"),
         ("merge-depth{longest=0}", "must be positive"),
     ],
@@ -386,3 +386,25 @@ def test_the_command_line_merges_graphs_in_text_form(tmp_path: Path) -> None:
     assert document["choices"][0]["merges"] == [["block0_1", "block0_3"]]
     assert document["passes"].endswith("plan=((block0_1, block0_3),)}")
     assert document["graph"].count("conv2d") == 2
+
+
+@pytest.mark.usefixtures("counted")
+def test_layers_may_be_dropped_and_the_plan_says_which() -> None:
+    """Without its depthwise convolution a block becomes a pointwise one, which costs less than any other merge."""
+    graph = _mobile(2)
+    again = graph.clone()
+    before = Meter("cortex-m4", "int8").network(graph)
+    kept = _approximate(graph, budget=0.15, longest=3, drop=True)
+    plain = _approximate(graph, budget=0.15, longest=3)
+    with pytest.raises(BudgetError):
+        plain.run(graph.clone())
+    kept.run(graph)
+    assert kept.record()["after"] <= 0.15 * before
+    assert kept.record()["merges"] == [["block0_1", "block0_3", "block0_2"], ["block1_1", "block1_3"]]
+    assert [n.inputs[1].type.shape[1:3] for n in graph.find("conv2d")] == [(3, 3), (1, 1), (3, 3)]
+    (note,) = kept.notes()
+    assert "1 convolutions" in note
+    kept.resolved().run(again)
+    assert str(again) == str(graph)
+    with pytest.raises(UsageError, match="cannot be merged"):
+        _refuses(_mobile(1), 'merge-depth{mode=approximate,plan=(("block0_1", "block0_3", "block0_1"),)}')()

@@ -14,9 +14,10 @@ def add_budgets(parser: Parser) -> None:
         type=budget,
         action="append",
         default=[],
-        metavar="ram=64K",
-        help="what the network may take: bytes of RAM for its arenas (the board's RAM by default); with --weight-bits "
-        "mixed the size of its weights, as size=20K or a fraction of the way from the least to the most, size=0.5",
+        metavar="KIND=N",
+        help="what the network may take: ram=BYTES for its arenas (the board's RAM by default); with --weight-bits "
+        "mixed the size of its weights, as size=20K or a fraction of the way from the least to the most, size=0.5; on "
+        "FPGAs cycles=N per frame, for the smallest design of that speed (the fastest that fits by default)",
     )
 
 

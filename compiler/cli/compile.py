@@ -14,6 +14,7 @@ from dnncc.cli.command import Command, Outcome
 from dnncc.cli.config import add_config
 from dnncc.cli.cuts import add_cuts
 from dnncc.cli.dims import add_dims
+from dnncc.cli.fpga import compile_and_describe
 from dnncc.cli.output import note
 from dnncc.cli.parser import Parser
 
@@ -29,7 +30,7 @@ def add_arguments(parser: Parser) -> None:
         "--target",
         metavar="T",
         required=True,
-        help="a board: its name, or its TOML file (`dnncc list boards`)",
+        help="a board or an FPGA (hls:...): its name, or its TOML file (`dnncc list targets`)",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="the artifact's folder (default: build/NAME)"
@@ -75,29 +76,35 @@ def run(arguments: Namespace) -> Outcome:
 
     from dnncc.cli.progress import progress
     from dnncc.driver import compile_model
+    from dnncc.targets.hls.parts import is_hls
 
     output: Path = arguments.output or Path("build") / arguments.name
+    options = {
+        "dtype": arguments.dtype,
+        "name": arguments.name,
+        "optimize": arguments.optimize,
+        "dims": dict(arguments.dim),
+        "inputs": arguments.inputs,
+        "outputs": arguments.outputs,
+        "io": arguments.io,
+        "weight_bits": arguments.weight_bits,
+        "activation_bits": arguments.activation_bits,
+        "budget": dict(arguments.budget),
+        "passes": arguments.passes,
+        "dump_ir": arguments.dump_ir,
+        "time_limit": arguments.time_limit,
+    }
     start = time.perf_counter()
     with progress() as say:
+        if is_hls(arguments.target):
+            return compile_and_describe(arguments, output, options, say)
         compilation = compile_model(
             arguments.model,
             target=arguments.target,
             calibrate=arguments.calibrate,
             output=output,
             progress=say,
-            dtype=arguments.dtype,
-            name=arguments.name,
-            optimize=arguments.optimize,
-            dims=dict(arguments.dim),
-            inputs=arguments.inputs,
-            outputs=arguments.outputs,
-            io=arguments.io,
-            weight_bits=arguments.weight_bits,
-            activation_bits=arguments.activation_bits,
-            budget=dict(arguments.budget),
-            passes=arguments.passes,
-            dump_ir=arguments.dump_ir,
-            time_limit=arguments.time_limit,
+            **options,
         )
     for warning in compilation.warnings:
         note(f"warning: {warning}")

@@ -31,7 +31,12 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> Outcome:
     from dnncc.inspection import inspect
+    from dnncc.targets.hls.parts import is_hls
 
+    if arguments.target is not None and is_hls(arguments.target):
+        from dnncc.cli.fpga import inspect_and_describe
+
+        return inspect_and_describe(arguments)
     found = inspect(
         arguments.model,
         target=arguments.target,

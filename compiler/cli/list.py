@@ -38,8 +38,16 @@ def _boards_of(board: Board | None) -> list[Board]:
 def _targets(board: Board | None) -> Outcome:
     found = _boards_of(board)
     keys = ("name", "aliases", "core", "description")
-    entries = [{key: getattr(b, key) for key in keys} for b in found]
+    entries: list[dict[str, Any]] = [{key: getattr(b, key) for key in keys} for b in found]
     rows = [(b.name, ", ".join(b.aliases), b.core, b.description) for b in found]
+    if board is None:
+        from dnncc.targets.hls.parts import parts
+
+        for part in parts():
+            entries.append(
+                {"name": part.target, "aliases": [], "core": "fpga", "description": part.description}
+            )
+            rows.append((part.target, "", "fpga", part.description))
     return Outcome({"targets": entries}, table(["target", "aliases", "core", ""], rows))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_LENGTH = 2048
 """Longest axis: above it, 2^30 / length leaves the table's entries too few bits for the error bound."""
 
-_HEADROOM = {DType.I8: 23, DType.U8: 22, DType.I16: 15}
+HEADROOM = {DType.I8: 23, DType.U8: 22, DType.I16: 15}
 """By how many bits 1.0 is shifted to come close below 2^30."""
 # Each step squares the error: (1/17)^4 < 2^-16.
 _NEWTON_STEPS = 2
@@ -59,7 +59,7 @@ class SoftmaxInt(Op):
             raise TypeMismatchError(
                 f"softmax_int needs 8- or 16-bit integers and an i32 table; got {x}, {table}"
             )
-        if not 0 <= self.axis < x.rank or self.dtype not in _HEADROOM:
+        if not 0 <= self.axis < x.rank or self.dtype not in HEADROOM:
             raise TypeMismatchError(
                 f"softmax_int has no axis {self.axis} of {x}, or cannot give {self.dtype.value}"
             )
@@ -70,7 +70,7 @@ class SoftmaxInt(Op):
     @property
     def _bits(self) -> tuple[int, int]:
         """b and s of the class's description."""
-        b = _HEADROOM[self.dtype]
+        b = HEADROOM[self.dtype]
         return b, b + 28
 
     def reference(self, *inputs: Array) -> Sequence[Array]:

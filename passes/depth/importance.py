@@ -8,16 +8,14 @@ from typing import Literal
 import numpy as np
 from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array
-from dnncc.passes.depth.problem import Segment
+from dnncc.passes.depth.problem import Merge
 from dnncc.passes.depth.rewrite import merged
-from dnncc.passes.depth.training import Data, outputs_of, train
+from dnncc.passes.depth.training import Data, train
 
 Measure = Literal["distortion", "accuracy"]
 
 
-def importance(
-    graph: Graph, segment: Segment, data: Data, measure: Measure, trial: int, rate: float
-) -> float:
+def importance(graph: Graph, merge: Merge, data: Data, measure: Measure, trial: int, rate: float) -> float:
     """How little is lost if one segment is merged; at most about 0, more is better, and summed over segments.
 
     Args:
@@ -27,7 +25,7 @@ def importance(
         trial: train so many steps before measuring, as Kim et al. do.
         rate: the learning rate.
     """
-    changed = merged(graph, [segment])
+    changed = merged(graph, [merge])
     if trial:
         train(changed, data, trial, rate)
     return worth(changed, data, measure)
@@ -35,7 +33,7 @@ def importance(
 
 def worth(graph: Graph, data: Data, measure: Measure) -> float:
     """``importance`` of a network as it is."""
-    return _MEASURES[measure](data, outputs_of(graph, data.inputs))
+    return _MEASURES[measure](data, data.evaluate(graph, data.inputs))
 
 
 def _distortion(data: Data, outputs: tuple[Array, ...]) -> float:

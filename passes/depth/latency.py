@@ -10,6 +10,7 @@ import numpy as np
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ops.relu import Relu
 from dnncc.passes.depth.layers import Layers
+from dnncc.passes.depth.problem import Merge
 
 RECTIFIER = "rectifier"
 _KNOWN: dict[tuple[str, ...], int] = {}
@@ -42,14 +43,14 @@ class Meter:
         """
         return self._known(graph, None)
 
-    def segment(self, layers: Layers, i: int, j: int) -> int:
-        """The layers ``i + 1 .. j`` merged into one, with the sum and the activation at the end.
+    def segment(self, layers: Layers, merge: Merge) -> int:
+        """A segment merged into one layer, with the sum and the activation at the end.
 
         A network's inputs are signed integers, but a segment may read unsigned ones, for which kernels differ: then
         a rectifier stands before it that does not count. (On the host, single nodes are not measured.)
         """
-        rectified = self.unit == "cycles" and self.dtype == "int8" and layers[i + 1].unsigned
-        return self._known(segment_graph(layers, i, j, rectified), RECTIFIER if rectified else None)
+        rectified = self.unit == "cycles" and self.dtype == "int8" and layers[merge[0] + 1].unsigned
+        return self._known(segment_graph(layers, merge, rectified), RECTIFIER if rectified else None)
 
     def _known(self, graph: Graph, without: str | None) -> int:
         key = (self.target, self.dtype, _structure(graph))
@@ -69,16 +70,17 @@ class Meter:
             return cost(place, without)
 
 
-def segment_graph(layers: Layers, i: int, j: int, rectified: bool = False) -> Graph:
+def segment_graph(layers: Layers, merge: Merge, rectified: bool = False) -> Graph:
     """A segment as a graph, behind a rectifier if asked for; the weights are noise, on which the cost does not
     depend."""
+    i, j, dropped = merge
     last = layers[j]
     generator = np.random.default_rng(0)
     x = Value("x", layers.begin(i).type)
     graph = Graph("segment", [x])
     if rectified:
         x = graph.append(Relu(), [x], RECTIFIER)
-    kernel = layers.kernel(i, j)
+    kernel = layers.kernel(i, j, dropped)
     fan_in = max(1, kernel.weights[0].size)
     weights = generator.standard_normal(kernel.weights.shape).astype(np.float32) / np.float32(fan_in**0.5)
     bias = generator.standard_normal(kernel.bias.shape).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dnncc.ir.graph import Const, Graph, Node, Value
@@ -90,13 +90,25 @@ class Layers:
         skip = self[j].skip
         return j > i + 1 and skip is not None and skip >= i
 
-    def kernel(self, i: int, j: int) -> Kernel:
-        """The layers ``i + 1 .. j`` without the activations between them, and with the sums that they absorb."""
+    def can_drop(self, position: int) -> bool:
+        """Whether the layer's convolution may be replaced by the identity."""
+        conv = self[position].conv
+        return getattr(conv.op, "strides", None) == (1, 1) and conv.output.type == conv.inputs[0].type
+
+    def kernel(self, i: int, j: int, dropped: Collection[int] = ()) -> Kernel:
+        """The layers ``i + 1 .. j`` without the activations between them, and with the sums that they absorb.
+
+        Args:
+            dropped: positions of layers that are left out.
+        """
         known = {i: Kernel.identity(self.begin(i).type.shape[-1])}
         for p in range(i + 1, j + 1):
-            own = Kernel.of(self[p].conv)
-            assert own is not None
-            known[p] = own if p == i + 1 else compose(known[p - 1], own)
+            if p in dropped:
+                known[p] = known[p - 1]
+            else:
+                own = Kernel.of(self[p].conv)
+                assert own is not None
+                known[p] = own if p == i + 1 else compose(known[p - 1], own)
             skip = self[p].skip
             if skip is not None and skip >= i and j > i + 1:
                 known[p] = parallel(known[p], known[skip])

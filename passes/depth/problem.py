@@ -15,6 +15,9 @@ Status = Literal["optimal", "feasible", "infeasible"]
 Segment = tuple[int, int]
 """The layers ``i + 1 .. j``, which begin at position i and end at position j."""
 
+Merge = tuple[int, int, tuple[int, ...]]
+"""``(i, j, dropped)``: a segment that becomes one layer, and the layers in it that are left out first."""
+
 Part = tuple[int, int, int, int]
 """``(i, j, a, b)``: a segment, and whether the activations at its positions i and j are kept (1) or not (0)."""
 

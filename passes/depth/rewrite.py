@@ -7,34 +7,34 @@ from collections.abc import Collection
 from dnncc.errors import Culprit, ModelError
 from dnncc.ir.graph import Const, Graph
 from dnncc.passes.depth.layers import Layers, find_layers
-from dnncc.passes.depth.problem import Segment
+from dnncc.passes.depth.problem import Merge
 from dnncc.passes.match import Rewriter
 
 
-def merge(graph: Graph, segments: Collection[Segment]) -> None:
+def merge(graph: Graph, merges: Collection[Merge]) -> None:
     """Merge segments of a graph (in place); the activations inside them go.
 
     Args:
-        segments: as `find_layers` counts; each can be merged, and they do not overlap.
+        merges: as `find_layers` counts; each can be merged, and they do not overlap.
 
     Raises:
         ModelError: a merged kernel is beyond 32-bit floats.
     """
     layers = find_layers(graph)
-    for i, j in segments:
-        _merge_one(graph, layers, i, j)
+    for i, j, dropped in merges:
+        _merge_one(graph, layers, i, j, dropped)
     graph.prune()
 
 
-def merged(graph: Graph, segments: Collection[Segment]) -> Graph:
+def merged(graph: Graph, merges: Collection[Merge]) -> Graph:
     """``merge`` on a copy."""
     copy = graph.clone()
-    merge(copy, segments)
+    merge(copy, merges)
     return copy
 
 
-def _merge_one(graph: Graph, layers: Layers, i: int, j: int) -> None:
-    kernel = layers.kernel(i, j)
+def _merge_one(graph: Graph, layers: Layers, i: int, j: int, dropped: Collection[int]) -> None:
+    kernel = layers.kernel(i, j, dropped)
     parameters = kernel.parameters()
     conv = layers[j].conv
     if parameters is None:

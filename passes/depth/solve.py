@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
 from dnncc.errors import UsageError
 from dnncc.passes.depth.check import check_depth
+from dnncc.passes.depth.labels import LABELS, Step, fastest, within
 from dnncc.passes.depth.problem import DepthProblem, DepthSolution, Part, Segment, Status
-
-LABELS = 20_000
-"""So many choices are kept at one position; where there are more, latencies are rounded up to a coarser unit."""
 
 Time = TypeVar("Time", int, float)
 
@@ -29,15 +26,15 @@ def solve(problem: DepthProblem, labels: int = LABELS) -> DepthSolution:
     """
     best, cuts = merged_latency(problem.latency)
     worth, splits = extended_importance(problem.layers, problem.importance)
-    steps = [(part, best[part[:2]], worth[part]) for part in worth if part[:2] in best]
-    fastest = _fastest(problem.layers, steps)
-    if fastest is None:
+    steps = [Step(part, best[part[:2]], worth[part]) for part in worth if part[:2] in best]
+    quickest = fastest(problem.layers, steps)
+    if quickest is None:
         raise UsageError("no known segments lead through all layers", help="complete the tables")
-    least = fastest.latency
-    found, bound = [fastest], fastest.importance
+    least = quickest.latency
+    found, bound = [quickest], quickest.importance
     if least <= problem.budget:
-        found, bound = _within(problem, steps, labels, fastest)
-    paths = [label.path() for label in found]
+        found, bound = within(problem.layers, steps, problem.budget, labels, quickest)
+    paths = [[step.part for step in label.path()] for label in found]
     positions = [0, *(p for i, j, _, _ in paths[-1] for p in _inner_cuts((i, j), cuts))]
     chosen = found[-1].importance
     status: Status = "optimal" if bound == chosen else "feasible"
@@ -108,93 +105,6 @@ def extended_importance(
                     if split >= 0:
                         splits[i, j, a, b] = split
     return best, splits
-
-
-@dataclass(frozen=True)
-class _Label:
-    """A choice up to a position: the part that ends there, and the choice before it."""
-
-    latency: int
-    importance: float
-    part: Part | None = None
-    before: _Label | None = None
-
-    def path(self) -> list[Part]:
-        found: list[Part] = []
-        label: _Label | None = self
-        while label is not None and label.part is not None:
-            found.append(label.part)
-            label = label.before
-        return found[::-1]
-
-
-_Step = tuple[Part, int, float]
-"""A part, its latency and its importance."""
-
-
-def _within(
-    problem: DepthProblem, steps: list[_Step], labels: int, fastest: _Label
-) -> tuple[list[_Label], float]:
-    """The front within the budget, and what no choice within it exceeds."""
-    unit = 1
-    while True:
-        coarse = [(part, -(-latency // unit), value) for part, latency, value in steps]
-        front = _front(problem.layers, coarse, problem.budget // unit, labels)
-        if front is not None:
-            break
-        unit *= 2
-    if unit == 1:
-        return front, front[-1].importance
-    fine = [(part, latency // unit, value) for part, latency, value in steps]
-    relaxed = _front(problem.layers, fine, problem.budget // unit, None)
-    bound = max(label.importance for label in [*(relaxed or []), *front, fastest])
-    # Rounding may leave nothing within the budget, but the fastest choice is.
-    return front or [fastest], bound
-
-
-def _front(layers: int, steps: list[_Step], budget: int, labels: int | None) -> list[_Label] | None:
-    """Stage 2: the choices up to the last position that no other one beats, the fastest first; None: too many."""
-    ending: dict[int, list[_Step]] = {}
-    for step in steps:
-        ending.setdefault(step[0][1], []).append(step)
-    states = {(0, flag): [_Label(0, 0.0)] for flag in (0, 1)}
-    for position in range(1, layers + 1):
-        for flag in (0, 1):
-            every = [
-                _Label(label.latency + latency, label.importance + value, part, label)
-                for part, latency, value in ending.get(position, ())
-                if part[3] == flag
-                for label in states[part[0], part[2]]
-                if label.latency + latency <= budget
-            ]
-            states[position, flag] = _unbeaten(every)
-            if labels is not None and len(states[position, flag]) > labels:
-                return None
-    return _unbeaten([*states[layers, 0], *states[layers, 1]])
-
-
-def _fastest(layers: int, steps: list[_Step]) -> _Label | None:
-    """The choice of the least latency; of several, the most important."""
-    best: dict[tuple[int, int], _Label] = {(0, flag): _Label(0, 0.0) for flag in (0, 1)}
-    for part, latency, value in sorted(steps, key=lambda step: step[0][1]):
-        before = best.get((part[0], part[2]))
-        if before is not None:
-            label = _Label(before.latency + latency, before.importance + value, part, before)
-            state = (part[1], part[3])
-            best[state] = min(best.get(state, label), label, key=_speed)
-    return min((best[layers, flag] for flag in (0, 1) if (layers, flag) in best), key=_speed, default=None)
-
-
-def _speed(label: _Label) -> tuple[int, float]:
-    return label.latency, -label.importance
-
-
-def _unbeaten(labels: list[_Label]) -> list[_Label]:
-    found: list[_Label] = []
-    for label in sorted(labels, key=_speed):
-        if not found or label.importance > found[-1].importance:
-            found.append(label)
-    return found
 
 
 def _pieces(part: Part, splits: Mapping[Part, int]) -> Iterator[Part]:

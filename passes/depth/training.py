@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ from dnncc.ir.graph import Graph
 from dnncc.ir.types import Array
 from dnncc.torch_module import TorchGraph, batch, torch_or_error
 
+Evaluate = Callable[[Graph, Sequence[Array]], tuple[Array, ...]]
+"""A float graph and its inputs to its outputs, with samples along the first axis of each."""
+
 BATCH = 32
+_EVALUATED = 128
 _FLOOR = 1e-12
 
 
@@ -25,37 +30,44 @@ class Data:
         inputs: per graph input [n, *shape without the batch axis], f32.
         outputs: per graph output what the network gave at first, likewise.
         labels: [n] integers: the right class, by the graph's first output; or none.
+        evaluate: how a changed network is run on the inputs.
     """
 
     inputs: tuple[Array, ...]
     outputs: tuple[Array, ...]
     labels: Array | None = None
+    evaluate: Evaluate = field(default_factory=lambda: outputs_of)
 
     @staticmethod
-    def of(graph: Graph, samples: Mapping[str, Array], labels: Array | None = None) -> Data:
+    def of(
+        graph: Graph, samples: Mapping[str, Array], labels: Array | None = None, torch: bool = False
+    ) -> Data:
         """What the float ``graph`` does now.
 
         Args:
             samples: one array per graph input, by name.
             labels: [n] classes.
+            torch: run networks as PyTorch modules, which is much faster; else by the interpreter.
 
         Raises:
-            CalibrationError: labels that are no classes of the first output.
+            CalibrationError: no samples, or labels that are no classes of the first output.
         """
         inputs = tuple(np.ascontiguousarray(samples[v.name]) for v in graph.inputs)
-        outputs = outputs_of(graph, inputs)
+        evaluate = module_outputs if torch else outputs_of
+        outputs = evaluate(graph, inputs)
         if labels is not None:
             classes = int(np.prod(outputs[0].shape[1:]))
             fits = labels.shape == (len(inputs[0]),) and labels.dtype.kind in "iu"
             if not fits or labels.min() < 0 or labels.max() >= classes:
                 culprit = Culprit("labels", reason=f"are {labels.dtype} {list(labels.shape)}")
                 raise CalibrationError(f"one integer in 0..{classes - 1} per sample was expected", [culprit])
-        return Data(inputs, outputs, labels)
+        return Data(inputs, outputs, labels, evaluate)
 
     def first(self, count: int) -> Data:
         """The first samples only."""
         labels = None if self.labels is None else self.labels[:count]
-        return Data(tuple(a[:count] for a in self.inputs), tuple(a[:count] for a in self.outputs), labels)
+        inputs, outputs = (tuple(a[:count] for a in arrays) for arrays in (self.inputs, self.outputs))
+        return Data(inputs, outputs, labels, self.evaluate)
 
 
 def outputs_of(graph: Graph, inputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -73,6 +85,26 @@ def outputs_of(graph: Graph, inputs: Sequence[Array]) -> tuple[Array, ...]:
     )
 
 
+def module_outputs(graph: Graph, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    """The same by PyTorch, many samples at once; equal up to float rounding."""
+    torch = torch_or_error()
+    with _one_thread(torch), torch.no_grad():
+        module = TorchGraph(graph)
+        parts = [module(part) for part in zip(*(x.split(_EVALUATED) for x in batch(inputs)), strict=True)]
+        return tuple(torch.cat(outputs).numpy() for outputs in zip(*parts, strict=True))
+
+
+@contextmanager
+def _one_thread(torch: Any) -> Iterator[None]:
+    """The order of sums depends on the number of threads, and small layers are faster on one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def train(graph: Graph, data: Data, steps: int, rate: float, seed: int = 0) -> None:
     """Train weights and biases of ``graph`` (in place) with Adam and a rate that falls to 0 along a cosine.
 
@@ -88,6 +120,11 @@ def train(graph: Graph, data: Data, steps: int, rate: float, seed: int = 0) -> N
         UsageError: the training diverged.
     """
     torch = torch_or_error()
+    with _one_thread(torch):
+        _train(torch, graph, data, steps, rate, seed)
+
+
+def _train(torch: Any, graph: Graph, data: Data, steps: int, rate: float, seed: int) -> None:
     module = TorchGraph(graph)
     parameters = list(module.parameters.values())
     if not parameters or steps == 0:
