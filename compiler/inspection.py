@@ -11,7 +11,7 @@ from dnncc.errors import Culprit, DnnccError, QuantizationError, UnsupportedErro
 from dnncc.ir.graph import Const, Graph, Node
 from dnncc.ir.types import DType, TensorType
 from dnncc.loading import load
-from dnncc.ops.fused import Fused
+from dnncc.ops.fused import Fused, operator_name
 from dnncc.plan import KernelNeeds, Plan, make_plan
 from dnncc.runtime.suggest import did_you_mean
 from dnncc.targets.boards import Board, load_board
@@ -172,7 +172,7 @@ def _estimates(plan: Plan) -> tuple[NodeEstimate, ...]:
     estimates = []
     for step, node in enumerate(plan.steps):
         live = sum(size for (_, (first, end)), size in storages.items() if first <= step < end)
-        op = node.op.anchor.op.name if isinstance(node.op, Fused) else node.op.name
+        op = operator_name(node)
         parameters = sum(c.type.size for c in _constants(node))
         shape = node.outputs[0].type.shape
         estimates.append(NodeEstimate(node.name, op, node.macs, parameters, shape, live))

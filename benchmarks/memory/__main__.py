@@ -18,6 +18,7 @@ SUITES = {
     "allocate": "static allocation: the public minimalloc instances",
     "packings": "static allocation: random instances that fill their capacity without a gap",
     "spill": "bytes copied off-chip for scratchpads of given size, beside Belady replacement and COSMA",
+    "patch": "stages in parts of the image: MobileNetV2, and MLPerf Tiny networks on an emulated core",
     "remat": "recomputation under a memory budget: random layered graphs, fixed and free order",
 }
 """Name of the module -> what it measures."""

@@ -129,6 +129,10 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+ASSERTIONS = ("aten._assert_tensor_metadata.default", "aten._assert_scalar.default")
+"""They compute nothing: what they assert of types and sizes was found to hold when the program was exported."""
+
+
 class _Converter:
     """One exported program while it becomes an ONNX model; unknown operators are collected."""
 
@@ -145,6 +149,8 @@ class _Converter:
 
         inputs = self._inputs()
         for node in self.program.graph.nodes:
+            if str(node.target) in ASSERTIONS:
+                continue
             if node.op == "call_function":
                 self.values[node] = self._call(node)
             elif node.op not in ("placeholder", "output"):

@@ -82,11 +82,6 @@ class Cast(Op):
         outside = tirx.if_then_else(x < low, smallest, tirx.if_then_else(x > high, largest, const(0, target)))
         return tirx.if_then_else(tirx.all(x >= low, x <= high), inside, outside)
 
-    def integer_problem(self, node: Node) -> str | None:
-        x = node.inputs[0].type.dtype
-        wide = x.is_integer and (x.bytes == 8 or x is DType.U32)
-        return f"{x.value} has no 32-bit form" if wide and self.dtype.is_float else None
-
     def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
         from dnncc.passes.quantize.forms import integer_cast
 

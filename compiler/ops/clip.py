@@ -11,7 +11,7 @@ import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import TypeMismatchError
-from dnncc.ops.elementwise import Unary
+from dnncc.ops.elementwise import NUMBERS, Unary
 from dnncc.ops.ranges import Interval, Ranges
 from dnncc.ops.relu import Relu
 
@@ -31,6 +31,7 @@ class Clip(Unary):
     """
 
     name: ClassVar[str] = "clip"
+    dtypes: ClassVar[frozenset[DType]] = NUMBERS
     lo: Bound = None
     hi: Bound = None
 

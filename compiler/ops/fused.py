@@ -58,4 +58,5 @@ class Fused(Op):
 
 def operator_name(node: Node) -> str:
     """The operator that a node is known for: a fused group by its anchor."""
-    return node.op.anchor.op.name if isinstance(node.op, Fused) else str(node.op.name)
+    # A subclass of ``fused`` is an operator of its own kind.
+    return node.op.anchor.op.name if type(node.op) is Fused else str(node.op.name)

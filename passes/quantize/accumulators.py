@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnncc.ir.graph import Graph, Node, Value
@@ -53,11 +54,19 @@ def _walk(graph: Graph, known: dict[Value, Interval], rows: list[Accumulator]) -
     for node in graph.nodes:
         if isinstance(node.op, Fused):
             body = node.op.graph
-            inner = {b: interval_of(v, known) for b, v in zip(body.inputs, node.inputs, strict=True)}
+            inner = _passed_on(node.inputs, body.inputs, known)
             _walk(body, inner, rows)
-            known.update({v: interval_of(b, inner) for b, v in zip(body.outputs, node.outputs, strict=True)})
+            known.update(_passed_on(body.outputs, node.outputs, inner))
         elif all(v.type.dtype.is_integer for v in (*node.inputs, *node.outputs)):
             _row(node, known, rows)
+
+
+def _passed_on(
+    values: Sequence[Value], names: Sequence[Value], known: dict[Value, Interval]
+) -> dict[Value, Interval]:
+    """What is known of integers under their names on the other side of a body's border."""
+    pairs = zip(values, names, strict=True)
+    return {name: interval_of(value, known) for value, name in pairs if value.type.dtype.is_integer}
 
 
 def _row(node: Node, known: dict[Value, Interval], rows: list[Accumulator]) -> None:

@@ -174,10 +174,13 @@ def integer_cast(context: QuantizeContext, node: Node, dtype: DType) -> Value:
         entries = byte_table(whole, operand.type.dtype, scale, zero_point, grid)
         y = context.emit(Lookup(), [operand, context.graph.const(f"{node.name}.table", entries)], node.name)
         return y if stored is dtype else context.emit(Cast(dtype), [y], node.name)
-    stored = (
-        DType.U8 if x.type.dtype is DType.BOOL else x.type.dtype if x.type.dtype.bytes == 1 else DType.I32
-    )
-    return context.emit(Cast(stored), [context.integer(x)], node.name, 1.0)
+    integer, source = context.integer(x), x.type.dtype
+    if source.is_integer and (source.bytes == 8 or source is DType.U32):
+        # Reals of quantized networks have 32 bits; what has more saturates.
+        low = DType.I32.min if source.is_signed else 0
+        integer = context.emit(Clip(low, DType.I32.max), [integer], node.name)
+    stored = DType.U8 if source is DType.BOOL else source if source.bytes == 1 else DType.I32
+    return context.emit(Cast(stored), [integer], node.name, 1.0)
 
 
 def integer_clamp(context: QuantizeContext, node: Node) -> Value:

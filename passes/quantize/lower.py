@@ -14,6 +14,7 @@ from dnncc.ops.quantize import Quantize
 from dnncc.ops.reshape import Reshape
 from dnncc.passes.quantize.calibrate import Observations
 from dnncc.passes.quantize.context import QuantizeContext, zero_point_of
+from dnncc.passes.quantize.masks import mask_constants
 from dnncc.passes.quantize.options import QuantizeOptions
 
 
@@ -75,11 +76,12 @@ def check_supported(graph: Graph) -> None:
     ]
     problems = [(n, n.op.integer_problem(n)) for n in graph.nodes if _has_floats(n)]
     culprits += [Culprit(n.name, n.op.name, problem) for n, problem in problems if problem is not None]
+    infinite = [(n, v) for n in graph.nodes for v in n.inputs if _is_infinite(v)]
+    masks = mask_constants(graph) if infinite else set()
     culprits += [
         Culprit(n.name, n.op.name, f"its constant %{v.name} is not finite")
-        for n in graph.nodes
-        for v in n.inputs
-        if isinstance(v, Const) and v.type.dtype.is_float and not np.isfinite(v.data).all()
+        for n, v in infinite
+        if v not in masks
     ]
     if culprits:
         raise QuantizationError(
@@ -87,6 +89,10 @@ def check_supported(graph: Graph) -> None:
             culprits,
             help="--dtype float32 compiles it without quantization",
         )
+
+
+def _is_infinite(value: Value) -> bool:
+    return isinstance(value, Const) and value.type.dtype.is_float and not np.isfinite(value.data).all()
 
 
 def _unsupported(name: str, op: Op) -> Culprit:

@@ -17,6 +17,7 @@ from dnncc.passes.quantize.context import QuantizeContext
 from dnncc.passes.quantize.equalize import equalize
 from dnncc.passes.quantize.layers import improve_layers
 from dnncc.passes.quantize.lower import check_supported, lower
+from dnncc.passes.quantize.masks import bound_masks
 from dnncc.passes.quantize.mixed import Mixed, choose_bits
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.side_by_side import SideBySide
@@ -122,6 +123,7 @@ def quantize(graph: Graph, samples: Samples, options: QuantizeOptions | None = N
 def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> tuple[str, ...]:
     """Quantize in place; the names of the values that calibration decided about."""
     check_supported(graph)
+    bound_masks(graph)
     if options.equalize:
         equalize(graph)
     observations = Observations(graph, samples)

@@ -11,7 +11,7 @@ from dnncc.ops.fused import Fused
 from dnncc.ops.patched import Patched
 from dnncc.plan import KernelNeeds
 from dnncc.runtime.cpus import Cpu
-from dnncc.targets.program import GroupCode
+from dnncc.targets.program import GroupCode, lower_group
 
 if TYPE_CHECKING:
     from dnncc.driver import Compilation
@@ -33,7 +33,8 @@ class CpuTarget:
 
         assert isinstance(node.op, Fused)
         if isinstance(node.op, Patched):
-            return lower_patched(node, compact, self.lower)
+            # One row is too little for several threads and wide tiles.
+            return lower_patched(node, compact, lower_group)
         body = node.op.graph
         kernel = build_kernel(body, node.op.anchor, self.cpu)
         function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants), exclusive=True)
