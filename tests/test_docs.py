@@ -29,7 +29,7 @@ from dnncc.ops.base import OPS, load_all
 from dnncc.targets.boards import read_board
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS = re.compile(r"\b\d+\.\d s\b")
 
@@ -74,7 +74,7 @@ def test_option_tables_are_complete() -> None:
     text = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])(--?[a-z][a-z-]*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
     known: set[str] = set()
-    for name in ("compile", "validate", "bench", "run", "schedule"):
+    for name in ("compile", "validate", "bench", "run", "explore", "schedule"):
         command = load_command(name)
         parser = Parser(name, "")
         command.add_arguments(parser)
