@@ -115,7 +115,8 @@ def test_the_pass() -> None:
     run_passes("patch", graph)
     assert graph.find("patched")[0].op.attributes(all_fields=True)["grid"] == best.plan.grid
     same_bits(plain, graph)
-    assert print_graph(parse_graph(print_graph(graph))) == print_graph(graph)
+    text = print_graph(graph, inline=None)
+    assert print_graph(parse_graph(text), inline=None) == text
 
 
 def test_the_pass_keeps_to_the_work_and_to_the_budget() -> None:

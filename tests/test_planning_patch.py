@@ -21,7 +21,7 @@ from dnncc.passes.planning.patch.problem import (
     StagePlan,
     Window,
 )
-from dnncc.passes.planning.patch.schedule import lay_out
+from dnncc.passes.planning.patch.schedule import lay_out, work
 from dnncc.passes.planning.patch.solve import front, peak_with, solve
 
 CHOICES: list[tuple[Form, tuple[int, int]]] = [
@@ -139,7 +139,7 @@ def test_work_and_memory_of_a_layout_are_those_counted(seed: int) -> None:
     for form, grid in CHOICES:
         plan = lay_out(stage, form, grid)
         check(stage, plan)
-        assert plan.macs == counted_macs(stage, form, grid), (form, grid)
+        assert plan.macs == work(stage, form, grid) == counted_macs(stage, form, grid), (form, grid)
         assert live_bytes(stage, plan) <= plan.workspace <= 1.3 * live_bytes(stage, plan) + 16, (form, grid)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dnncc.passes.planning.patch.problem import START, Form, Range, Stage, StagePlan
 
@@ -71,6 +72,25 @@ def lay_out_strips(stage: Stage, form: Form, rows: RowProgram, strips: int) -> S
         height,
         macs,
     )
+
+
+def work(stage: Stage, form: Form, grid: tuple[int, int]) -> int:
+    """The multiply-accumulates of a layout."""
+    rows = _computed(stage, 1 if form == "rows" else grid[0], True)
+    columns = _computed(stage, grid[1], False)
+    return sum(r * c * k.macs for r, c, k in zip(rows, columns, stage.layers, strict=True))
+
+
+@lru_cache(maxsize=32)
+def _computed(stage: Stage, parts: int, rows: bool) -> tuple[int, ...]:
+    """Per image how many rows (or columns) are computed in all, for so many parts of the output."""
+    sizes = [image.height if rows else image.width for image in stage.images]
+    counts = [0] * len(sizes)
+    for part in split(sizes[-1], parts):
+        for i, wanted in enumerate(_ranges(stage, part, rows)):
+            first, end = _clipped(wanted, sizes[i])
+            counts[i] += end - first
+    return tuple(counts)
 
 
 def split(size: int, parts: int) -> list[Range]:

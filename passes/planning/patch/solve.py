@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from dnncc.passes.planning.patch.check import check
-from dnncc.passes.planning.patch.problem import Ending, PatchProblem, PatchSolution, StagePlan
-from dnncc.passes.planning.patch.schedule import lay_out_strips, rows_of
+from dnncc.passes.planning.patch.problem import Ending, Form, PatchProblem, PatchSolution, Stage, StagePlan
+from dnncc.passes.planning.patch.schedule import RowProgram, lay_out_strips, rows_of, work
 
 
 def solve(problem: PatchProblem) -> PatchSolution:
@@ -21,13 +22,21 @@ def front(problem: PatchProblem) -> list[PatchSolution]:
     All have been checked. The first one's peak is the least that any choice within ``most_added`` has.
     """
     best: list[PatchSolution] = []
+
+    def beaten(peak: int, added: int) -> bool:
+        return peak >= problem.peak or any(k.peak <= peak and k.added <= added for k in best)
+
     for index, ending in enumerate(problem.endings):
-        for plan in _plans(problem, ending):
-            found = PatchSolution(index, plan, peak_with(ending, plan), plan.macs - ending.stage.macs)
-            if found.added > problem.most_added or found.peak >= problem.peak:
+        for form, bands, strips in _choices(problem, ending):
+            added = work(ending.stage, form, (bands, strips)) - ending.stage.macs
+            # Without any workspace it would need so much.
+            if added > problem.most_added or beaten(max(ending.rest, ending.beside), added):
                 continue
-            if not any(known.peak <= found.peak and known.added <= found.added for known in best):
-                best = [k for k in best if k.peak < found.peak or k.added < found.added] + [found]
+            plan = lay_out_strips(ending.stage, form, _rows(ending.stage, form, bands), strips)
+            peak = peak_with(ending, plan)
+            if not beaten(peak, added):
+                best = [k for k in best if k.peak < peak or k.added < added]
+                best.append(PatchSolution(index, plan, peak, added))
     for found in best:
         assert found.ending is not None and found.plan is not None
         check(problem.endings[found.ending].stage, found.plan)
@@ -46,14 +55,18 @@ def _merit(problem: PatchProblem, found: PatchSolution) -> tuple[int, int, int]:
     return 0, found.added, found.peak
 
 
-def _plans(problem: PatchProblem, ending: Ending) -> Iterator[StagePlan]:
-    """Every layout of a stage, the simplest ones first."""
-    stage = ending.stage
-    output = stage.images[-1]
+def _choices(problem: PatchProblem, ending: Ending) -> Iterator[tuple[Form, int, int]]:
+    """Forms and grids of a stage, the simplest ones first."""
+    output = ending.stage.images[-1]
     for form in problem.forms:
         most_bands = 1 if form == "rows" else min(problem.grids[0], output.height)
         for bands in range(1, most_bands + 1):
-            rows = rows_of(stage, form, bands)
             for strips in range(1, min(problem.grids[1], output.width) + 1):
                 if form == "rows" or bands * strips > 1:
-                    yield lay_out_strips(stage, form, rows, strips)
+                    yield form, bands, strips
+
+
+@lru_cache(maxsize=2)
+def _rows(stage: Stage, form: Form, bands: int) -> RowProgram:
+    """The program that grids which differ in their strips have in common."""
+    return rows_of(stage, form, bands)
