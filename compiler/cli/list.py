@@ -21,7 +21,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> Outcome:
+    from dnncc.errors import UsageError
+    from dnncc.targets.hls.parts import is_hls
+
     board = None
+    if arguments.target is not None and is_hls(arguments.target):
+        raise UsageError(
+            "an FPGA has no list of its own", help="dnncc inspect MODEL --target hls:... says what streams"
+        )
     if arguments.target is not None:
         from dnncc.targets.boards import load_board
 
