@@ -196,11 +196,20 @@ class _Printer:
         x, *others = nest.read
         if tiles.ROW in nest.extents:
             # The place may lie in the padding: the kernel gets the array, and the number of the row that it is in.
-            first, length, *constants = nest.constants
-            row = self.analyzer.simplify(tirx.floordiv(x.start + int(first), int(length)))
-            arguments += [self.expressions.name(x.buffer), self.expressions.print(row), *constants]
+            first, length, channels, *constants = nest.constants
+            place = x.start + int(first)
+            row = self.analyzer.simplify(tirx.floordiv(place, int(length)))
+            arguments += [self.expressions.name(x.buffer), self.expressions.print(row)]
+            for weights in others:
+                channel = self.analyzer.simplify(tirx.floormod(place, int(channels)))
+                arguments += [
+                    self.expressions.address(weights.buffer, weights.start),
+                    self.expressions.print(channel),
+                ]
+            arguments += constants
         else:
-            arguments += [self.expressions.address(x.buffer, x.start), str(x.strides["pixel"])]
+            arguments.append(self.expressions.address(x.buffer, x.start))
+            arguments += [str(x.strides[role]) for role in ("line", "pixel") if role in x.strides]
             arguments += [self.expressions.address(w.buffer, w.start) for w in others]
             for role in ("outer", "inner"):
                 arguments += [str(nest.extents[role]), str(x.strides[role])]
