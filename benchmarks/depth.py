@@ -28,7 +28,7 @@ TARGET = "cortex-m4"
 BUDGETS = (0.7, 0.6, 0.5, 0.4)
 LEAST_SPEED_UP = 1.4
 MOST_LOST = 0.01
-_TRAINING, _SEED, _EPOCHS, _BATCH, _RATE = 1500, 0, 20, 50, 5e-3
+_TRAINING, _SEED, _EPOCHS, _BATCH, _RATE = 1500, 0, 25, 50, 5e-3
 _MERGE = (
     "merge-depth{{mode=approximate,budget={budget},labels=label,samples=256,trial={trial},finetune={steps},"
     "rate=0.003}}"

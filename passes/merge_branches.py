@@ -73,24 +73,24 @@ def _convolution(rewriter: Rewriter, value: Value) -> _Branch | None:
 
 def _branch(rewriter: Rewriter, value: Value, x: Value) -> _Branch | None:
     """What leads from ``x`` to ``value``, if it is linear."""
-    if value is x:
-        return _Branch(x, Kernel.identity(x.type.shape[-1]), None)
     found = _convolution(rewriter, value)
-    if found is None:
-        found = _scaled(rewriter, value)
-    return found if found is not None and found.x is x else None
+    return found if found is not None and found.x is x else _scaled(rewriter, value, x)
 
 
-def _scaled(rewriter: Rewriter, value: Value) -> _Branch | None:
-    node = rewriter.sole_producer(value)
-    found = None if node is None else affine(node)
-    if found is None:
-        return None
-    scale, offset = (v.reshape(-1, v.shape[-1]) for v in (found.scale, found.offset))
-    if not all(np.array_equal(v, np.broadcast_to(v[0], v.shape)) for v in (scale, offset)):
-        return None
-    channels = scale.shape[-1]
-    return _Branch(found.x, Kernel(Conv2d(groups=channels), scale[0].reshape(-1, 1, 1, 1), offset[0]), None)
+def _scaled(rewriter: Rewriter, value: Value, x: Value) -> _Branch | None:
+    """``x`` itself, or with scales and offsets per channel, in any number of steps."""
+    channels = x.type.shape[-1]
+    scale, offset = np.ones(channels), np.zeros(channels)
+    while value is not x:
+        node = rewriter.sole_producer(value)
+        step = None if node is None else affine(node)
+        if step is None:
+            return None
+        s, t = (v.reshape(-1, v.shape[-1]) for v in (step.scale, step.offset))
+        if not all(np.array_equal(v, np.broadcast_to(v[0], v.shape)) for v in (s, t)):
+            return None
+        value, scale, offset = step.x, scale * s[0], offset + scale * t[0]
+    return _Branch(x, Kernel(Conv2d(groups=channels), scale.reshape(-1, 1, 1, 1), offset), None)
 
 
 def _work(kernel: Kernel) -> int:

@@ -182,7 +182,9 @@ class MergeDepth(Pass):
             raise UsageError(
                 "the pass 'merge-depth' needs a target to measure on", help="give target=BOARD, or a plan"
             )
-        return Meter(target, "int8" if surroundings is None else surroundings.dtype)
+        if surroundings is None:
+            return Meter(target, "int8")
+        return Meter(target, surroundings.dtype, surroundings.samples if surroundings.real else None)
 
     def _data(self, graph: Graph) -> Data:
         surroundings: Surroundings | None = getattr(self, "_surroundings", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from dnncc.passes.planning import order
 
 from benchmarks.memory.architectures import randwire
 from benchmarks.memory.order import OPERATORS, SEEDS, instances, run
@@ -36,3 +37,10 @@ def test_the_suite_measures_and_judges() -> None:
     assert all(r["bound"] == r["peak"] < r["given_peak"] for r in outcome.records)
     assert outcome.records[2]["operators"] in OPERATORS
     assert [bar.what for bar in outcome.bars] == ["optimum"] * 3
+
+
+def test_what_is_hard_forwards_is_proven_backwards() -> None:
+    """30 000 states do not close this network if time only runs forwards."""
+    problem = instances()["nasnet-a-cifar"]()
+    solution = order.solve(problem, limit=6_000)
+    assert (solution.peak, solution.status) == (442_368, "optimal")

@@ -105,7 +105,7 @@ def _sqnr(graph: Graph, other: Graph) -> float:
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cost that needs no tools: a multiplication takes one, of a kernel of one channel four, an element one."""
 
-    def cost(meter: Meter, graph: Graph, without: str | None) -> int:
+    def cost(meter: Meter, graph: Graph, without: str | None, passes: str | None, samples: Any) -> int:
         total = 0
         for node in graph.nodes:
             depthwise = node.op.name == "conv2d" and node.inputs[1].type.shape[-1] == 1

@@ -16,6 +16,7 @@ from dnncc.passes.planning import order
 from dnncc.passes.planning.check import check_order
 from dnncc.passes.planning.footprint import Rule, saved_bytes
 from dnncc.passes.planning.problem import Operator, OrderProblem, OrderSolution, Overlap, Tensor
+from dnncc.passes.planning.storages import OrderModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planning_cases import Net, chain, inception, layered, mobilenet, nasnet, random_order_problem, resnet
@@ -148,6 +149,26 @@ def test_optimal_against_brute_force(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(1000))
 def test_optimal_against_brute_force_on_a_thousand(seed: int) -> None:
     exact(1000 + seed, 4 + seed % 6)
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 7))
+@settings(max_examples=100)
+def test_every_operator_needs_the_same_with_time_running_backwards(rng: Random, count: int) -> None:
+    problem = random_order_problem(rng, count)
+    forward = OrderModel(problem)
+    backward, count = forward.reversed(), forward.count
+    assert backward.loads(range(count)[::-1]) == forward.loads(range(count))[::-1]
+    # Whatever is ready backwards may be last: any run of the reversed model, read from the end, is an order.
+    done, ready, found = 0, backward.start()[1], []
+    while ready:
+        found.append(rng.choice(ready))
+        done |= 1 << found[-1]
+        ready = backward.ready_after(done, ready, found[-1])
+    peak = backward.peak(found)
+    assert len(found) == count
+    assert naive_peak(problem, found[::-1]) == max(peak, forward.start()[0])
+    twice = backward.reversed()
+    assert (twice.predecessors, twice.start()) == (forward.predecessors, forward.start())
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from dnncc.ir.graph import Const, Graph, Node, Value
+from dnncc.ir.types import Array
 from dnncc.ops.relu import Relu
 from dnncc.passes.depth.layers import Layers
 from dnncc.passes.depth.problem import Merge
 
 RECTIFIER = "rectifier"
+_CALIBRATION = 32
 _KNOWN: dict[tuple[str, ...], int] = {}
 """What was measured in this process; cycles are the same every time, and are measured once."""
 
@@ -24,10 +27,12 @@ class Meter:
     Attributes:
         target: a board.
         dtype: what the network computes with, see ``dnncc.options.Options``.
+        samples: that whole networks are calibrated with; None for made up ones.
     """
 
     target: str
     dtype: str
+    samples: Mapping[str, Array] | None = field(default=None, compare=False)
 
     @property
     def unit(self) -> str:
@@ -36,12 +41,14 @@ class Meter:
         return "ns" if load_board(self.target).core == "host" else "cycles"
 
     def network(self, graph: Graph) -> int:
-        """One inference of a float graph, compiled with the default pipeline and made up samples.
+        """One inference of a whole float graph, compiled with the default pipeline.
 
         Raises:
             DnnccError: what compiling and measuring raise.
         """
-        return self._known(graph, None)
+        samples = self.samples
+        few = None if samples is None else {name: array[:_CALIBRATION] for name, array in samples.items()}
+        return self._measure(graph, None, None, few)
 
     def segment(self, layers: Layers, merge: Merge) -> int:
         """A segment merged into one layer, with the sum and the activation at the end.
@@ -55,18 +62,22 @@ class Meter:
     def _known(self, graph: Graph, without: str | None) -> int:
         key = (self.target, self.dtype, _structure(graph))
         if key not in _KNOWN:
-            _KNOWN[key] = self._measure(graph, without)
+            # Inputs without a zero point, like the activations inside a network.
+            passes = "simplify,quantize{zero_point=False},cse,dce" if self.dtype == "int8" else None
+            _KNOWN[key] = self._measure(graph, without, passes, None)
         return _KNOWN[key]
 
-    def _measure(self, graph: Graph, without: str | None) -> int:
+    def _measure(
+        self, graph: Graph, without: str | None, passes: str | None, samples: Mapping[str, Array] | None
+    ) -> int:
         from dnncc.benchmark import cost
         from dnncc.driver import compile_model
 
-        # Inputs without a zero point, like the activations inside a network.
-        passes = "simplify,quantize{zero_point=False},cse,dce" if self.dtype == "int8" else None
         with tempfile.TemporaryDirectory(prefix="dnncc-depth-") as folder:
             place = Path(folder) / "net"
-            compile_model(graph, target=self.target, output=place, dtype=self.dtype, passes=passes)
+            compile_model(
+                graph, target=self.target, calibrate=samples, output=place, dtype=self.dtype, passes=passes
+            )
             return cost(place, without)
 
 

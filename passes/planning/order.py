@@ -11,11 +11,16 @@ equals; a downset reached again at no smaller peak is dropped. Two exact reducti
   there is free and the first dive usually ends at the optimum.
 
 The peak of the state taken next is a lower bound of the optimum at all times.
+
+Every stage runs forwards and backwards in time (`OrderModel.reversed`), because a graph that is hard in one
+direction is often easy in the other: what narrows towards the end is best started there. Where the exact search
+does not end soon, it takes turns with beam searches and with dives, each with more states in every round.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,8 +31,9 @@ from dnncc.passes.planning.problem import OrderProblem, OrderSolution, Progress
 from dnncc.passes.planning.storages import OrderModel
 
 DEFAULT_LIMIT = 30_000
-BEAM_WIDTH = 24
+BEAM_WIDTHS = (1, 8, 24)
 _TARGET_LIMIT = 10_000
+_TURN = 2_000
 _REPORT_EVERY = 1024
 
 
@@ -44,6 +50,11 @@ class _Incumbent:
     clock: Clock = field(default_factory=Clock)
 
     @property
+    def floor(self) -> int:
+        """Peaks up to here are equally good."""
+        return max(self.bound, self.target) if self.target < self.peak else self.bound
+
+    @property
     def closed(self) -> bool:
         return self.bound >= self.peak
 
@@ -52,9 +63,12 @@ class _Incumbent:
         """Whether nothing more is wanted, or nothing more can be had."""
         return self.closed or self.peak <= self.target
 
-    def offer(self, order: tuple[int, ...], peak: int) -> None:
-        if peak < self.peak:
-            self.order, self.peak = order, peak
+    def offer(self, model: OrderModel, state: _State) -> None:
+        """Takes the order that leads to a state in which everything has run."""
+        if state.peak < self.peak:
+            order = state.order()
+            self.peak = model.peak(order)
+            self.order = order[::-1] if model.backwards else order
             self.report()
 
     def raise_bound(self, bound: int) -> None:
@@ -126,13 +140,13 @@ def _root(model: OrderModel, bound: int) -> _State:
 
 def _beam(model: OrderModel, best: _Incumbent, width: int) -> None:
     """Operator by operator, keep the `width` states of least (peak, resident bytes)."""
-    states = [_root(model, best.bound)]
+    states = [_root(model, best.floor)]
     while states:
         reached: dict[int, _State] = {}
         for state in states:
             best.clock.check()
             if state.done == model.everything:
-                best.offer(state.order(), state.peak)
+                best.offer(model, state)
                 continue
             for v in state.ready:
                 need, resident = model.step(state.done, state.resident, v)
@@ -146,55 +160,101 @@ def _beam(model: OrderModel, best: _Incumbent, width: int) -> None:
         states = sorted(reached.values(), key=lambda s: (s.peak, s.resident, s.done))[:width]
 
 
-def _search(model: OrderModel, best: _Incumbent, floor: int, limit: int) -> None:
+class _Search:
     """Best-first over downsets, where all peaks up to the floor count as equal.
 
-    Ends with the bound at the optimum if the floor is a lower bound and `limit` expanded states are enough. A
-    higher floor lets more operators be committed and less be compared: a dive for an order of at most that
-    peak.
+    Ends with the bound at the optimum if the floor is a lower bound and enough states are expanded. A higher
+    floor lets more operators be committed and less be compared: a dive for an order of at most that peak.
+
+    Attributes:
+        over: whether nothing is left to look at.
     """
-    root = _root(model, floor)
-    queue = [(root.peak, -len(root.ran), root.resident, 0, root)]
-    reached = {root.done: root.peak}
-    serial = expanded = 0
-    while queue:
-        peak, depth, _, _, state = heapq.heappop(queue)
-        if peak >= best.peak:
-            break
-        if reached[state.done] < peak:
-            continue
-        if peak > floor:
-            best.raise_bound(peak)
-        if state.done == model.everything:
-            order = state.order()
-            best.offer(order, model.peak(order))
-            return
-        if expanded >= limit:
-            return
-        best.clock.check()
-        expanded += 1
-        best.nodes += 1
-        if best.nodes % _REPORT_EVERY == 0:
-            best.report()
-        for v in state.ready:
-            need, resident = model.step(state.done, state.resident, v)
-            child_peak = max(peak, need)
-            if child_peak >= best.peak:
+
+    def __init__(self, model: OrderModel, best: _Incumbent, floor: int) -> None:
+        self.model, self.best, self.floor = model, best, floor
+        root = _root(model, floor)
+        self.queue = [(root.peak, -len(root.ran), root.resident, 0, root)]
+        self.reached = {root.done: root.peak}
+        self.serial = 0
+        self.over = False
+
+    def run(self, limit: int) -> None:
+        """Expands up to `limit` states more."""
+        model, best, queue, reached = self.model, self.best, self.queue, self.reached
+        while queue and queue[0][0] < best.peak:
+            peak, depth, _, _, state = queue[0]
+            if peak > self.floor:
+                best.raise_bound(peak)
+            if state.done == model.everything:
+                best.offer(model, state)
+                self.over = True
+                return
+            if limit <= 0:
+                return
+            best.clock.check()
+            heapq.heappop(queue)
+            if reached[state.done] < peak:
                 continue
-            child = _advance(model, state, v, child_peak, resident)
-            if child_peak < reached.get(child.done, best.peak):
-                reached[child.done] = child_peak
-                serial += 1
-                heapq.heappush(queue, (child_peak, depth - len(child.ran), child.resident, serial, child))
-    best.raise_bound(best.peak)  # nothing below the incumbent is left
+            limit -= 1
+            best.nodes += 1
+            if best.nodes % _REPORT_EVERY == 0:
+                best.report()
+            for v in state.ready:
+                need, resident = model.step(state.done, state.resident, v)
+                child_peak = max(peak, need)
+                if child_peak >= best.peak:
+                    continue
+                child = _advance(model, state, v, child_peak, resident)
+                if child_peak < reached.get(child.done, best.peak):
+                    reached[child.done] = child_peak
+                    self.serial += 1
+                    entry = (child_peak, depth - len(child.ran), child.resident, self.serial, child)
+                    heapq.heappush(queue, entry)
+        self.over = True
+        best.raise_bound(best.peak)  # nothing below the incumbent is left
+
+
+def _reach(models: Sequence[OrderModel], best: _Incumbent) -> None:
+    """Look for an order within the target: to ask for one peak is easier than to look for the least one."""
+    searches = [_Search(model, best, best.target) for model in models]
+    share = _TARGET_LIMIT // 16
+    for _ in range(3):
+        for search in searches:
+            search.run(share)
+            if search.over or best.done:
+                return
+        share *= 2
+
+
+def _refine(models: Sequence[OrderModel], best: _Incumbent, limit: int) -> None:
+    """The exact search, up to `limit` states, by turns with what may find better orders sooner."""
+    searches = [_Search(model, best, best.bound) for model in models]
+    share, width = _TURN, BEAM_WIDTHS[-1]
+    while limit > 0:
+        part = min(share, (limit + 1) // 2)
+        for search in searches:
+            search.run(part)
+            if search.over or best.done:
+                return
+        limit -= 2 * part
+        wider = part // models[0].count
+        for model in models:
+            if wider >= 2 * width:
+                _beam(model, best, wider)
+            _dive(model, best, part // 10)
+            if best.done:
+                return
+        if wider >= 2 * width:
+            width = wider
+        share *= 2
 
 
 def _dive(model: OrderModel, best: _Incumbent, limit: int) -> None:
     """Bisects, to within 1/256, for the least floor from which `limit` states lead to an order."""
     low = best.bound
-    while best.peak - low > best.peak // 256 + 1:
+    while best.peak - low > best.peak // 256 + 1 and not best.done:
         floor = (low + best.peak) // 2
-        _search(model, best, floor, limit)
+        _Search(model, best, floor).run(limit)
         low = max(low, best.bound, floor if best.peak > floor else 0)
 
 
@@ -234,21 +294,19 @@ def solve(
     if limit is None:
         limit = DEFAULT_LIMIT if time_limit is None else sys.maxsize
     model = OrderModel(problem)
+    models = (model, model.reversed())
     given = tuple(range(model.count))
     best = _Incumbent(given, model.peak(given), 0, target or 0, progress=progress, clock=clock)
     interrupted = False
     try:
         best.raise_bound(model.closure_bound())
-        if target is not None and best.bound <= target < best.peak:
-            # To ask for one peak is easier than to look for the least one.
-            _search(model, best, target, min(limit, _TARGET_LIMIT))
-        for width in (1, BEAM_WIDTH):
+        if best.bound <= best.target < best.peak:
+            _reach(models, best)
+        for width, each in itertools.product(BEAM_WIDTHS, models):
             if not best.done:
-                _beam(model, best, width)
-        if not best.done and limit:
-            _search(model, best, best.bound, limit)
-        if not best.done and limit:
-            _dive(model, best, limit // 10)
+                _beam(each, best, width)
+        if not best.done:
+            _refine(models, best, limit)
     except (KeyboardInterrupt, TimeUpError):
         interrupted = True
     solution = OrderSolution(

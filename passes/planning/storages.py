@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from dnncc.errors import Culprit, InternalError
@@ -165,6 +166,22 @@ class OrderModel:
         ]
         self._initial = frozenset(self.initial)
         self.everything = (1 << count) - 1
+        self.backwards = False
+
+    def reversed(self) -> OrderModel:
+        """The same problem with time running backwards: its orders are this one's, read from the end.
+
+        What is there from the start and what is kept to the end change places, and so do precedences; a storage
+        is born where it died. Every operator then needs what it needs here, so that peaks and bounds are equal.
+        """
+        other = copy(self)
+        other.backwards = not self.backwards
+        other.predecessors = [sum(1 << w for w in after) for after in self.successors]
+        other.successors = [list(bits(before)) for before in self.predecessors]
+        other.kept = set(self._initial)
+        other.initial = [s for s in sorted(self.kept) if self.size[s]]
+        other._initial = frozenset(other.initial)
+        return other
 
     def start(self) -> tuple[int, list[int]]:
         """(resident bytes, ready operators) before the first operator."""
@@ -187,6 +204,8 @@ class OrderModel:
                 dying |= 1 << s
         need = resident + born + self.workspace[v]
         if rules := self.rules[v]:
+            if self.backwards:
+                born_set, dying = dying, born_set
             active = tuple(r for r in rules if born_set >> r[0] & 1 and dying >> r[1] & 1)
             if active:
                 need -= self.saving(active)
