@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from dnncc.spilling import SpillSchedule, schedule_spills
     from dnncc.targets.boards import Board, load_board
+    from dnncc.tuning import tune
     from dnncc.validation import Validation, validate
 
     __version__: str
@@ -94,6 +95,7 @@ __all__ = [
     "schedule_buffers",
     "schedule_graph",
     "schedule_spills",
+    "tune",
     "validate",
     "write_artifact",
 ]
@@ -130,6 +132,7 @@ _MODULES = {
     ),
     "dnncc.spilling": ("SpillSchedule", "schedule_spills"),
     "dnncc.targets.boards": ("Board", "load_board"),
+    "dnncc.tuning": ("tune",),
     "dnncc.validation": ("Validation", "validate"),
 }
 _PLACES = {name: (module, name) for module, names in _MODULES.items() for name in names}

@@ -167,6 +167,9 @@ def manifest_of(compilation: Compilation) -> dict[str, Any]:
         "target": compilation.board.name,
         "core": compilation.board.core,
         "board_sha256": hashlib.sha256(repr(compilation.board).encode()).hexdigest(),
+        "tuned_sha256": None
+        if compilation.options.tuned is None
+        else hashlib.sha256(compilation.options.tuned.read_bytes()).hexdigest(),
         "pools": [
             {"name": a.name, "member": a.member, "macro": a.macro, "bytes": a.bytes, "align": plan.alignment}
             for a in program.arenas

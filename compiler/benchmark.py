@@ -172,7 +172,7 @@ def _of_library(bundle: Bundle, place: Place, sample: Sequence[Array]) -> Benchm
     plain = _without_profile(bundle, place, bundle.core, None, None, model.milliseconds(sample))
     times = model.nanoseconds(sample)
     nodes = tuple(replace(n, nanoseconds=t) for n, t in zip(plain.nodes, times, strict=True))
-    return replace(plain, nodes=nodes)
+    return replace(plain, nodes=nodes, opt="-O3")
 
 
 def _without_profile(

@@ -77,7 +77,7 @@ _OWN_OPERATORS = """\
 ## Operators of the IR
 
 Spatial operators work on NHWC. The integer form is what quantization makes of a float operator; `requantize`,
-`softmax_int`, `sum_pool2d`, `quantize` and `dequantize` exist only as such forms.
+`softmax_int`, `log_softmax_int`, `normalize_int`, `sum_pool2d`, `quantize` and `dequantize` exist only as such forms.
 
 """
 

@@ -113,6 +113,7 @@ def compile_model(
     from dnncc.targets.boards import load_board
     from dnncc.targets.hls.parts import is_hls
     from dnncc.targets.program import assemble
+    from dnncc.targets.target import check_tools
 
     if is_hls(target):
         raise UsageError(f"'{target}' is an FPGA", help="compile for it with dnncc.compile_fpga")
@@ -123,6 +124,7 @@ def compile_model(
     refuse_budget(chosen, "cycles", "FPGAs")
     if output is not None:
         check_writable(Path(output))
+        check_tools(board)
     prepared = prepare(model, example_inputs, chosen, calibrate, say)
     say("lowering and planning")
     planning = Planner(setting_of(prepared.graph, chosen, board, say), chosen.optimize).decide()
@@ -264,7 +266,7 @@ def setting_of(meaning: Graph, options: Options, board: Board, say: Progress) ->
     outer = board.external
     external = None if outer is None else Pool(outer.name, outer.bytes, 1 + outer.wait_states)
     effort = _EFFORT if options.time_limit is None else max(options.time_limit, 0.0)
-    target = target_of(board)
+    target = target_of(board, options.tuned)
     return Setting(
         meaning,
         Kernels(target.lower),

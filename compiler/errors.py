@@ -143,10 +143,12 @@ class OutputError(UsageError):
 
 
 class DoesNotFitError(DnnccError):
-    """The network needs more RAM or flash than the board has.
+    """The network needs more RAM or flash than the board has, or more lookup tables, block RAM or DSP blocks than the
+    FPGA has.
 
-    The message names the memory pool, by how much it is exceeded, and the node that sets the peak. A larger board,
-    smaller inputs, or `--optimize ram` are the ways out.
+    The message names the memory pool, by how much it is exceeded, and the node that sets the peak; of an FPGA the
+    resource, and the smallest part that is large enough. A larger board, smaller inputs, or `--optimize ram` are the
+    ways out.
     """
 
     code = "E0301"
@@ -172,7 +174,8 @@ class MismatchError(DnnccError):
 
 
 class ToolMissingError(DnnccError):
-    """A tool or a device is missing. `pip install dnncc[emulate]` brings a C compiler and an emulator from PyPI."""
+    """A tool or a device is missing. `pip install dnncc[emulate]` brings a C compiler and an emulator from PyPI,
+    `pip install dnncc[hls]` the headers for simulating FPGA designs."""
 
     code = "E0501"
     exit_code = 5

@@ -85,6 +85,10 @@ def execute(bundle: Bundle, graph: Graph, place: Place, samples: Sequence[Argume
     """
     if place.on == INTERPRETER:
         return [interpret(graph, sample) for sample in samples]
+    if place.on == "qemu" and bundle.library is not None:
+        from dnncc.runtime.host import run_emulated
+
+        return run_emulated(bundle, samples)
     if place.on == "qemu":
         return _on_qemu(bundle, place, samples)
     from dnncc.runtime.runner import open_runner

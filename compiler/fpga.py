@@ -111,6 +111,10 @@ def compile_fpga(
     part = load_part(target)
     chosen = resolve(part.target, options)
     refuse_budget(chosen, "ram", "boards")
+    if chosen.tuned is not None:
+        raise UsageError(
+            "code for an FPGA is not tuned", help="only that of processors is, such as --target cpu"
+        )
     if chosen.dtype != "int8" or chosen.io != "int8":
         raise UsageError(
             "an FPGA computes with integers only", help="leave out --dtype float32 and --io float32"

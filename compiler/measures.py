@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dnncc.errors import BudgetError
 from dnncc.ir.graph import Graph, Node
@@ -21,8 +22,12 @@ from dnncc.plan import EXTERNAL, KernelNeeds, Plan, PoolUse, alignment_of, make_
 from dnncc.targets.program import GroupCode, Kernels, needs_of
 from dnncc.working_set import WorkingSet, largest_working_set
 
+if TYPE_CHECKING:
+    from dnncc.patching import PatchOffer
+
 _ATTEMPTS = 4
 _HALVINGS = 5
+_OFFERS = 3
 _SMALL_SCRATCH = 0.1
 """Part of its multiply-accumulates that a kernel of less scratch memory takes longer, at most: tiles of two pixels in
 place of three, 14.5 / 2 against 19.75 / 3 instructions a word."""
@@ -112,6 +117,7 @@ class Setting:
         self.board, self.external = tuple(pools), external
         self.alignment, self.effort, self.progress = alignment, effort, progress
         self.pools = _within(pools, budget)
+        self._patch_offers: Sequence[PatchOffer] | None = None
 
     @property
     def capacity(self) -> int | None:
@@ -165,6 +171,15 @@ class Setting:
             sum(max(0, p.bytes - p.capacity) for p in plan.pools if p.capacity is not None),
             sum(self.work_of(n) for n in plan.steps) + slower,
         )
+
+    def patch_offers(self, plain: Candidate) -> Sequence[PatchOffer]:
+        """The ways to run a stage in parts, with the needs of the plain network's kernels; searched once."""
+        from dnncc.patching import patch_offers
+
+        if self._patch_offers is None:
+            needs = {n.outputs[0].name: c.needs for n, c in plain.code.items()}
+            self._patch_offers = patch_offers(self.meaning, needs)
+        return self._patch_offers
 
     def work_of(self, node: Node) -> float:
         """Of one execution, in multiply-accumulates."""
@@ -230,48 +245,18 @@ def reorder(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
 def small_scratch(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
     """Kernels of less scratch memory, where that memory counts."""
     plain = found[0]
-    graph = plain.graph.clone()
-    fast = {here: plain.code[n] for n, here in _pairs(plain.graph, graph) if n in plain.code}
-    small = setting.kernels.of(graph, compact=True)
-    code = {n: small[n] if small[n].needs.scratch < c.needs.scratch else c for n, c in fast.items()}
-    changed = [n for n in code if code[n] is not fast[n]]
-    if not changed:
-        yield Refusal(("scratch",), "no kernel can do with less scratch memory", plain.bound)
-        return
-
-    def offered(nodes: Sequence[Node], chosen: Mapping[Node, GroupCode]) -> Candidate:
-        copy = graph.clone()
-        copied = {here: chosen[n] for n, here in _pairs(graph, copy) if n in chosen}
-        slower = _SMALL_SCRATCH * sum(n.macs for n in nodes)
-        some = f"{len(nodes)} of {len(code)} kernels"
-        return setting.candidate(("scratch",), f"less scratch memory in {some}", copy, copied, slower=slower)
-
-    best = offered(changed, code)
-    # The others may be fast again.
-    stated = state(graph, needs_of(graph, code))
-    loads = order.loads(stated.problem, range(len(stated.steps)))
-    spare = {n: best.plan.arena_bytes - load for n, load in zip(stated.steps, loads, strict=True)}
-    needed = [n for n in changed if fast[n].needs.scratch - code[n].needs.scratch > spare[n]]
-    if needed and len(needed) < len(changed):
-        fewer = offered(needed, {**fast, **{n: code[n] for n in needed}})
-        if fewer.plan.arena_bytes <= best.plan.arena_bytes:
-            best = fewer
-    yield best
-
-
-_OFFERS = 3
+    yield _slimmed(setting, plain) or Refusal(
+        ("scratch",), "less scratch memory of the kernels does not make the arena smaller", plain.bound
+    )
 
 
 def patch(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
     """A stage of the network in parts of the image: row by row, or a patch after the other."""
-    from dnncc.patching import patch_offers
-
     plain = found[0]
     if plain.graph.find("patched"):
         yield Refusal(("patch",), "a stage runs in parts already")
         return
-    needs = {n.outputs[0].name: c.needs for n, c in plain.code.items()}
-    offers = patch_offers(setting.meaning, needs)
+    offers = setting.patch_offers(plain)
     if goal.work is not None:
         offers = [o for o in offers if plain.work + o.added_macs <= goal.work]
     if goal.capacity is not None:
@@ -282,7 +267,45 @@ def patch(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:
         yield Refusal(("patch",), "no stage in parts lowers the peak within the limit of work")
     for offer in offers[:_OFFERS]:
         graph = setting.fused(offer.graph)
-        yield setting.candidate(("patch",), offer.description, graph, setting.kernels.of(graph))
+        patched = setting.candidate(("patch",), offer.description, graph, setting.kernels.of(graph))
+        yield patched
+        if goal.capacity is not None and patched.plan.arena_bytes <= goal.capacity:
+            return
+        if slim := _slimmed(setting, patched):
+            yield slim
+
+
+def _slimmed(setting: Setting, base: Candidate) -> Candidate | None:
+    """A candidate with kernels of less scratch memory, as few as its smaller arena takes; None if it has none."""
+    graph = base.graph.clone()
+    fast = {here: base.code[n] for n, here in _pairs(base.graph, graph) if n in base.code}
+    small = setting.kernels.of(graph, compact=True)
+    code = {n: small[n] if small[n].needs.scratch < c.needs.scratch else c for n, c in fast.items()}
+    changed = [n for n in code if code[n] is not fast[n]]
+    if not changed:
+        return None
+
+    def offered(nodes: Sequence[Node], chosen: Mapping[Node, GroupCode]) -> Candidate:
+        copy = graph.clone()
+        copied = {here: chosen[n] for n, here in _pairs(graph, copy) if n in chosen}
+        some = f"less scratch memory in {len(nodes)} of {len(code)} kernels"
+        detail = some if base.measures == ("reorder",) else f"{base.detail}; {some}"
+        slower = _SMALL_SCRATCH * sum(n.macs for n in nodes)
+        return setting.candidate((*_beyond_order(base), "scratch"), detail, copy, copied, slower=slower)
+
+    best = offered(changed, code)
+    if best.plan.arena_bytes >= base.plan.arena_bytes:
+        return None
+    # The others may be fast again.
+    stated = state(graph, needs_of(graph, code))
+    loads = order.loads(stated.problem, range(len(stated.steps)))
+    spare = {n: best.plan.arena_bytes - load for n, load in zip(stated.steps, loads, strict=True)}
+    needed = [n for n in changed if fast[n].needs.scratch - code[n].needs.scratch > spare[n]]
+    if needed and len(needed) < len(changed):
+        fewer = offered(needed, {**fast, **{n: code[n] for n in needed}})
+        if fewer.plan.arena_bytes <= best.plan.arena_bytes:
+            best = fewer
+    return best
 
 
 def recompute(setting: Setting, found: Sequence[Candidate], goal: Goal) -> Offers:

@@ -34,6 +34,7 @@ class Options:
         passes: the pass pipeline instead of the default one.
         dump_ir: a folder for the graph after every pass.
         time_limit: a measure of how long the planner may search, roughly seconds; deterministic, no clock is read.
+        tuned: a file of ``dnncc tune`` with the fastest kernels of a processor.
     """
 
     target: str
@@ -50,6 +51,7 @@ class Options:
     passes: str | None = None
     dump_ir: Path | None = None
     time_limit: float | None = None
+    tuned: Path | None = None
 
     @property
     def ram_budget(self) -> int | None:

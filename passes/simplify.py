@@ -9,8 +9,8 @@ from dnncc.ir.graph import Graph
 from dnncc.passes.base import Pass
 
 SIMPLIFY = (
-    "fold-constants,adopt-quantization,cancel-transposes,cancel-reshapes,fold-pad,fold-batch-norm,canonicalise,"
-    "fold-scalars,merge-activations,cse,dce"
+    "fold-constants,adopt-quantization,recognise-activations,cancel-transposes,cancel-reshapes,fold-pad,"
+    "fold-batch-norm,canonicalise,fold-scalars,recognise-normalization,merge-activations,cse,dce"
 )
 
 

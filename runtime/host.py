@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 import statistics
 import subprocess
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dnncc.errors import MismatchError, ToolFailedError
+from dnncc.errors import MismatchError, ToolFailedError, ToolMissingError
 from dnncc.runtime.bundle import Array, Bundle
+from dnncc.runtime.cpus import CPUS
 from dnncc.runtime.memory import Buffer, content, pointers
-from dnncc.runtime.toolchain import as_bundle, compile_host, compile_host_program
+from dnncc.runtime.toolchain import as_bundle, compile_emulated, compile_host, compile_host_program
 
 _RUN_SECONDS = 300
 
@@ -134,18 +136,40 @@ def run_sanitized(
     """
     bundle = as_bundle(artifact)
     program = compile_host_program(bundle, compiler, opt, sanitize=True)
+    return _run_program(bundle, (str(program),), samples, "under sanitizers")
+
+
+def run_emulated(
+    artifact: Bundle | Path | str, samples: Sequence[Sequence[Array]], threads: int = 1
+) -> list[list[Array]]:
+    """Runs inferences of an artifact for a processor in QEMU's emulation of it, each in a process of its own.
+
+    Raises:
+        MismatchError: an error code comes back, or the program crashes.
+        ToolMissingError, ToolFailedError: QEMU or zig is missing; it rejects the code.
+    """
+    bundle = as_bundle(artifact)
+    tool = f"qemu-{CPUS[bundle.core].machine}"
+    path = shutil.which(tool)
+    if path is None:
+        raise ToolMissingError(f"{tool} is not installed", help="install qemu-user (Debian: qemu-user)")
+    command = (path, "-cpu", "max", "-E", f"DNNCC_NUM_THREADS={threads}", str(compile_emulated(bundle)))
+    return _run_program(bundle, command, samples, f"in {tool}")
+
+
+def _run_program(
+    bundle: Bundle, command: Sequence[str], samples: Sequence[Sequence[Array]], where: str
+) -> list[list[Array]]:
     results = []
     for inputs in samples:
         data = b"".join(array.tobytes() for array in bundle.check_inputs(inputs))
         try:
-            done = subprocess.run(
-                (str(program),), input=data, capture_output=True, timeout=_RUN_SECONDS, check=False
-            )
+            done = subprocess.run(command, input=data, capture_output=True, timeout=_RUN_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:
             raise MismatchError(f"{bundle.name} did not finish within {_RUN_SECONDS} s") from error
         if done.returncode:
             report = done.stderr.decode("utf-8", errors="replace").rstrip()
-            raise MismatchError(f"{bundle.name} under sanitizers: exit status {done.returncode}\n{report}")
+            raise MismatchError(f"{bundle.name} {where}: exit status {done.returncode}\n{report}")
         results.append(_split(bundle, done.stdout))
     return results
 

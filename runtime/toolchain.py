@@ -20,6 +20,7 @@ from dnncc.runtime import glue
 from dnncc.runtime.bundle import Bundle
 from dnncc.runtime.compilers import Compiler, cache_root, find_compiler, first_host_compiler
 from dnncc.runtime.cores import Core, get_core
+from dnncc.runtime.cpus import CPUS
 
 HARNESS = Path(__file__).parent / "harness"
 
@@ -76,7 +77,8 @@ def compile_host_program(
     bundle = as_bundle(artifact)
     driver = _host_driver(compiler)
     checks = ("-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    flags = (opt, *(checks if sanitize else _quiet_sanitizer(driver)))
+    level = CPUS[bundle.core].flags_of(driver.name) if bundle.core in CPUS else ()
+    flags = (opt, *level, *(checks if sanitize else _quiet_sanitizer(driver)))
     generated = {"glue.c": glue.host_source(bundle)}
     return _compile_program(
         bundle, driver, flags, generated, [HARNESS / "host_main.c"], f"{bundle.name}_host"
@@ -222,6 +224,25 @@ def cached_build(key: Iterable[str], files: Iterable[Path], build: Callable[[Pat
     return folder
 
 
+def compile_emulated(artifact: Bundle | Path | str) -> Path:
+    """Compiles an artifact for a processor into a program like that of ``compile_host_program`` for an emulator of its
+    instructions: zig links its own C library into it.
+    """
+    bundle = as_bundle(artifact)
+    driver = find_compiler("zig")
+    cpu = CPUS[bundle.core]
+    flags = (
+        "-target",
+        f"{cpu.machine}-linux-musl",
+        f"-mcpu={cpu.zig_cpu}",
+        "-static",
+        "-O2",
+        *_quiet_sanitizer(driver),
+    )
+    generated = {"glue.c": glue.host_source(bundle)}
+    return _compile_program(bundle, driver, flags, generated, [HARNESS / "host_main.c"], bundle.name)
+
+
 def _compile_program(
     bundle: Bundle,
     driver: Compiler,
@@ -230,13 +251,16 @@ def _compile_program(
     extra: Sequence[Path],
     output: str,
 ) -> Path:
+    # Vector code is GNU C, and compilers' own headers of intrinsics are not clean under all warnings.
+    dialect = ("-std=gnu11", "-pthread") if bundle.core in CPUS else WARNINGS
+
     def build(folder: Path) -> None:
         _write(folder, generated)
         files = (*(bundle.folder / name for name in bundle.sources), *extra)
         sources = (*(str(path.absolute()) for path in files), *generated)
-        driver.run((*WARNINGS, *flags, "-I", str(bundle.folder.absolute()), *sources, "-o", output), folder)
+        driver.run((*dialect, *flags, "-I", str(bundle.folder.absolute()), *sources, "-o", output), folder)
 
-    key = (driver.version, *flags, output, *generated.values())
+    key = (driver.version, *dialect, *flags, output, *generated.values())
     return cached_build(key, (*_files(bundle), *extra), build) / output
 
 
@@ -259,7 +283,8 @@ def _in(bundle: Bundle, name: str) -> str:
 
 def _files(bundle: Bundle) -> list[Path]:
     """Every file that the C compiler may read: the named sources, and all headers."""
-    return [*(bundle.folder / name for name in bundle.sources), *sorted(bundle.folder.glob("*.h"))]
+    binary = sorted(bundle.folder.glob("*.bin")) if bundle.core in CPUS else []
+    return [*(bundle.folder / name for name in bundle.sources), *sorted(bundle.folder.glob("*.h")), *binary]
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dnncc.errors import UsageError
 from dnncc.ir.graph import Node
 
 if TYPE_CHECKING:
@@ -31,13 +32,38 @@ class Target(Protocol):
         """
 
 
-def target_of(board: Board) -> Target:
-    """The target of a board's family."""
+def target_of(board: Board, tuned: Path | None = None) -> Target:
+    """The target of a board's family.
+
+    Args:
+        tuned: a file of ``dnncc tune``, for processors.
+
+    Raises:
+        UsageError: the file is damaged, or the family is not tuned.
+    """
     if board.family == "cpu":
         from dnncc.runtime.cpus import CPUS
         from dnncc.targets.cpu.target import CpuTarget
+        from dnncc.targets.cpu.tuned import read_entries
 
-        return CpuTarget(CPUS[board.core])
+        return CpuTarget(CPUS[board.core], {} if tuned is None else read_entries(tuned))
+    if tuned is not None:
+        raise UsageError(
+            f"code for {board.name} is not tuned", help="only that of processors is, such as --target cpu"
+        )
     from dnncc.targets.c_target import CTarget
 
     return CTarget()
+
+
+def check_tools(board: Board) -> None:
+    """Look for what writing an artifact will need, before any work is done.
+
+    Raises:
+        ToolMissingError: it is not there.
+    """
+    if board.family == "cpu":
+        from dnncc.runtime.cpus import CPUS
+        from dnncc.targets.cpu.build import library_compiler
+
+        library_compiler(CPUS[board.core])

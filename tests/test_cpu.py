@@ -51,7 +51,9 @@ def test_a_library_loads_without_tvm_and_needs_the_c_library_only(tmp_path: Path
     assert names <= {"libc.so.6", "libpthread.so.0", "libm.so.6"}
 
 
-def test_a_missing_compiler_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_named_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def missing(name: str) -> None:
         raise ToolMissingError(name)
 
@@ -59,6 +61,9 @@ def test_a_missing_compiler_is_named_with_what_to_install(monkeypatch: pytest.Mo
     with pytest.raises(ToolMissingError, match="x86-64-v3") as error:
         library_compiler(CPUS["x86-64-v3"])
     assert error.value.exit_code == 5 and "pip install dnncc[emulate]" in error.value.help
+    with pytest.raises(ToolMissingError):
+        dnncc.compile("no-such-model.onnx", target="x86-64-v3", output=tmp_path / "net")  # before it is read
+    assert not (tmp_path / "net").exists()
 
 
 def test_code_for_another_machine_is_compiled_and_refused_to_run(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cpu_harness import bundle, check, float_conv, program, union
+from cpu_harness import bundle, check, float_conv, program, union, wrong
+from dnncc.interpreter import interpret
 from dnncc.ir import DType, Graph
 from dnncc.runtime.cpus import CPUS, host_cpu, runnable
+from dnncc.runtime.host import run_emulated, run_sanitized
 from dnncc.runtime.library import LibraryModel
-from kernel_harness import conv, linear, residual
+from kernel_harness import conv, linear, random_array, residual
 from test_lowering import CASES, SAME
 
 WIDE = {
@@ -60,6 +63,29 @@ def test_kernels_give_the_interpreters_bits(name: str, tmp_path: Path) -> None:
     built = bundle(program(graph, level), level, tmp_path)
     check(graph, LibraryModel(built))
     check(graph, LibraryModel(built, threads=2), seed=1)
+    check(graph, LibraryModel(built, threads=5), seed=2)
+
+
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="qemu-aarch64 is not installed")
+def test_kernels_give_the_same_bits_on_emulated_arm(tmp_path: Path) -> None:
+    graph = union(list(WIDE.values()))
+    built = bundle(program(graph, CPUS["aarch64"]), CPUS["aarch64"], tmp_path)
+    rng = np.random.default_rng(0)
+    inputs = [random_array(rng, v.type) for v in graph.inputs]
+    (found,) = run_emulated(built, [inputs], threads=2)
+    for value, ours, theirs in zip(graph.outputs, found, interpret(graph, inputs), strict=True):
+        assert wrong(ours, theirs) == 0, value.name
+
+
+@pytest.mark.heavy
+def test_kernels_are_clean_under_sanitizers(tmp_path: Path) -> None:
+    graph = union([*GRAPHS, *(_random(seed) for seed in range(20))])
+    built = bundle(program(graph, host_cpu()), host_cpu(), tmp_path)
+    rng = np.random.default_rng(0)
+    inputs = [random_array(rng, v.type) for v in graph.inputs]
+    (found,) = run_sanitized(built, [inputs])
+    for value, ours, theirs in zip(graph.outputs, found, interpret(graph, inputs), strict=True):
+        assert wrong(ours, theirs) == 0, value.name
 
 
 def test_heavy_groups_have_schedules_of_their_own() -> None:

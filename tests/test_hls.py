@@ -251,6 +251,7 @@ def test_usage(saved: Callable[[onnx.ModelProto], Path], artifact: Path) -> None
     failure(2, "E0201", "bench", artifact)
     failure(2, "E0201", "validate", artifact, "--on", "qemu")
     assert dnncc("validate", artifact, "--on", "interpreter").status == 0
+    failure(2, "E0201", "list", "ops", "--target", "hls:zu3eg")
     assert "hls:zcu104" in dnncc("list", "targets").out
 
 

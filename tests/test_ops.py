@@ -41,6 +41,7 @@ ELSEWHERE = {
     "patched",
     "softmax_int",
     "normalize_int",
+    "log_softmax_int",
     "lookup",
     "quantize",
     "dequantize",

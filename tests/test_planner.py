@@ -13,6 +13,7 @@ from dnncc.ir.verify import verify
 from dnncc.measures import MEASURES, Candidate, Goal, Setting, recompute, reorder
 from dnncc.ops.add import Add
 from dnncc.ops.max_pool2d import MaxPool2d
+from dnncc.ops.patched import Patched
 from dnncc.passes.planning import order
 from dnncc.passes.planning.problem import Pool
 from dnncc.plan import KernelNeeds, state
@@ -29,6 +30,8 @@ def lower(node: Node, compact: bool) -> GroupCode:
         (0, i): 0 for i, v in enumerate(node.inputs) if elementwise and v.type.bytes == node.output.type.bytes
     }
     scratch = 0 if elementwise else 8 if compact else 24
+    if isinstance(node.op, Patched):
+        scratch += -(-node.op.plan.workspace // 4) * 4
     return GroupCode("none", None, (), KernelNeeds(scratch, rules))  # type: ignore[arg-type]
 
 

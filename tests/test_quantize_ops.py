@@ -16,11 +16,11 @@ from dnncc.ops.batch_norm import BatchNorm
 from dnncc.ops.clip import Clip
 from dnncc.ops.concat import Concat
 from dnncc.ops.conv2d import Conv2d
-from dnncc.ops.dynamic_quantize import DynamicScale
 from dnncc.ops.matmul import Matmul
 from dnncc.ops.max_pool2d import MaxPool2d
 from dnncc.ops.mul import Mul
 from dnncc.ops.pad import Pad
+from dnncc.ops.reduce import ReduceProd
 from dnncc.ops.relu import Relu
 from dnncc.ops.requantize import Requantize
 from dnncc.ops.reshape import Reshape
@@ -362,7 +362,7 @@ def test_fewer_bits_for_activations(bits: int) -> None:
 def test_all_operators_without_an_integer_form_are_listed() -> None:
     net = Net((6,), (6,))
     scales = [
-        net.emit(DynamicScale(), x, name=name) for x, name in zip(net.inputs, ("one", "two"), strict=True)
+        net.emit(ReduceProd((0,)), x, name=name) for x, name in zip(net.inputs, ("one", "two"), strict=True)
     ]
     with pytest.raises(QuantizationError) as error:
         net.quantized(*scales)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import Example
-from dnncc.errors import QuantizationError, UnsupportedError
+from dnncc.errors import UnsupportedError
 from dnncc.frontends.onnx import load_onnx, supported_op_types
 from dnncc.interpreter import interpret
 from dnncc.ir.graph import Const, Graph
@@ -153,6 +153,31 @@ def test_a_node_that_is_further_away_is_named() -> None:
     assert (
         "Softmax" not in warning and "steps of 'y'" in warning and "exponentials come from a table" in warning
     )
+
+
+def test_what_a_later_clamp_cuts_off_does_not_differ() -> None:
+    """The clamp is made early, or by a node of its own: the agreement is the same."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalMaxPool", ["x"], ["m"]),
+            helper.make_node("Clip", ["m", "lo", "hi"], ["c"]),
+            helper.make_node("Reshape", ["c", "shape"], ["r"]),
+            helper.make_node("Gemm", ["r", "w"], ["y"]),
+        ],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [
+            numpy_helper.from_array(np.float32(-0.5), "lo"),
+            numpy_helper.from_array(np.float32(0.75), "hi"),
+            numpy_helper.from_array(np.array([1, 8]), "shape"),
+            numpy_helper.from_array(np.random.default_rng(0).normal(0, 1, (8, 3)).astype(np.float32), "w"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    q_model = quantized(model, inputs(model, 8, 1), **FORMS["qdq-s8s8-symmetric"])
+    rows = dnncc.compile(q_model, target="host-c").agreement
+    assert rows and all(r.steps <= 1 for r in rows)
 
 
 @pytest.mark.heavy
@@ -329,7 +354,7 @@ def test_integer_products_stay_integers(pads: list[int]) -> None:
         assert np.abs(interpret(q, [x])[0].astype(int) - theirs).max() <= 1
 
 
-def test_a_grid_chosen_at_run_time_has_no_integer_form() -> None:
+def test_a_grid_chosen_at_run_time_is_fixed_by_calibration() -> None:
     w = np.random.default_rng(0).integers(-64, 64, (4, 3), np.int8)
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]),
@@ -342,9 +367,64 @@ def test_a_grid_chosen_at_run_time_has_no_integer_form() -> None:
     x = np.random.default_rng(1).standard_normal((2, 4)).astype(np.float32)
     (theirs,) = unoptimised(model).run(None, {"x": x})
     np.testing.assert_allclose(interpret(graph, [x])[0], theirs, rtol=1e-5, atol=1e-5)
-    with pytest.raises(QuantizationError, match="no integer form") as caught:
-        dnncc.compile(model, target="host-c")
-    assert {c.op for c in caught.value.culprits} == {"dynamic_scale", "dynamic_zero_point"}
+    found = dnncc.compile(model, target="host-c", calibrate={"x": x[None]})
+    assert any("grids that the model chooses while it runs are fixed" in note for note in found.warnings)
+    assert next(n.op.name for n in found.graph.nodes if not n.op.is_view) == "linear"
+    (y,) = interpret(found.graph, integer_arguments(found.graph, {"x": x[None]}, 0))
+    scale = found.graph.outputs[0].type.scale
+    assert np.abs(y * scale - theirs).max() <= scale
+
+
+def test_what_onnxruntime_quantizes_dynamically(tmp_path: Path) -> None:
+    """MLP with ``quantize_dynamic``: the same answers, and the host's C gives the interpreter's bits."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    rng = np.random.default_rng(0)
+    weights = {
+        "w0": rng.normal(0, 0.5, (12, 16)).astype(np.float32),
+        "b0": rng.normal(0, 0.5, 16).astype(np.float32),
+        "w1": rng.normal(0, 0.5, (16, 5)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w0"], ["h"], name="first"),
+        helper.make_node("Add", ["h", "b0"], ["s"], name="bias"),
+        helper.make_node("Relu", ["s"], ["r"], name="relu"),
+        helper.make_node("MatMul", ["r", "w1"], ["y"], name="second"),
+    ]
+    model = one(nodes, (TensorProto.FLOAT, [1, 12]), (TensorProto.FLOAT, [1, 5]), weights)
+    onnx.save(model, tmp_path / "float.onnx")
+    x = rng.standard_normal((64, 1, 12)).astype(np.float32)
+    for kind in (QuantType.QInt8, QuantType.QUInt8):
+        path = tmp_path / f"{kind}.onnx"
+        quantize_dynamic(tmp_path / "float.onnx", path, weight_type=kind)
+        session = unoptimised(onnx.load(path))
+        theirs = np.stack([session.run(None, {"x": a})[0] for a in x])
+        folder = tmp_path / str(kind)
+        found = dnncc.compile(path, target="host-c", calibrate={"x": x}, output=folder)
+        assert not found.graph.find("dynamic_scale")
+        ours = dnncc.run(folder, {"x": x}, on="host")["y"].reshape(theirs.shape)
+        noise, signal = float(((ours - theirs) ** 2).sum()), float((theirs**2).sum())
+        assert 10 * np.log10(signal / noise) > 35
+        assert dnncc.validate(folder, on="host", data={"x": x[:8]}).match
+
+
+def test_a_convolution_on_a_grid_chosen_at_run_time() -> None:
+    """The zero point goes into the bias, and around the image."""
+    w = np.random.default_rng(0).integers(-64, 64, (4, 2, 3, 3), np.int8)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]),
+        helper.make_node("ConvInteger", ["q", "w", "qz"], ["m"], pads=[1, 1, 1, 1]),
+        helper.make_node("Cast", ["m"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["f", "qs"], ["y"]),
+    ]
+    model = one(nodes, (TensorProto.FLOAT, [1, 2, 5, 6]), (TensorProto.FLOAT, [1, 4, 5, 6]), {"w": w})
+    x = np.random.default_rng(1).normal(1, 1, (1, 2, 5, 6)).astype(np.float32)
+    (theirs,) = unoptimised(model).run(None, {"x": x})
+    found = dnncc.compile(model, target="host-c", calibrate={"x": x})
+    assert not found.graph.find("cast", "sub")[1:] and found.graph.find("pad")
+    (y,) = interpret(found.graph, integer_arguments(found.graph, {"x": x}, 0))
+    scale = found.graph.outputs[0].type.scale
+    assert np.abs(y * scale - theirs).max() <= scale
 
 
 @pytest.mark.parametrize("op_type", ["QuantizeLinear", "DequantizeLinear"])

@@ -11,7 +11,19 @@ from dnncc.cli.guard import Guard
 from dnncc.cli.output import emit, logs_on_stderr, write
 from dnncc.errors import UsageError
 
-COMMANDS = ("compile", "inspect", "validate", "bench", "run", "explore", "opt", "schedule", "list", "explain")
+COMMANDS = (
+    "compile",
+    "inspect",
+    "validate",
+    "bench",
+    "run",
+    "explore",
+    "tune",
+    "opt",
+    "schedule",
+    "list",
+    "explain",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -65,6 +65,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--passes", metavar="P,...", help="the pass pipeline, instead of the usual one")
     parser.add_argument("--dump-ir", type=Path, metavar="DIR", help="write the graph after each pass as text")
+    parser.add_argument("--tuned", type=Path, metavar="FILE", help="the fastest kernels, from `dnncc tune`")
     add_config(parser)
     parser.add_argument(
         "--time-limit", type=_seconds, metavar="S", help="seconds for each search for a better plan"
@@ -93,6 +94,7 @@ def run(arguments: Namespace) -> Outcome:
         "passes": arguments.passes,
         "dump_ir": arguments.dump_ir,
         "time_limit": arguments.time_limit,
+        "tuned": arguments.tuned,
     }
     start = time.perf_counter()
     with progress() as say:

@@ -21,7 +21,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> Outcome:
+    from dnncc.errors import UsageError
+    from dnncc.targets.hls.parts import is_hls
+
     board = None
+    if arguments.target is not None and is_hls(arguments.target):
+        raise UsageError(
+            "an FPGA has no list of its own", help="dnncc inspect MODEL --target hls:... says what streams"
+        )
     if arguments.target is not None:
         from dnncc.targets.boards import load_board
 
@@ -36,10 +43,16 @@ def _boards_of(board: Board | None) -> list[Board]:
 
 
 def _targets(board: Board | None) -> Outcome:
+    from dnncc.runtime.cpus import NATIVE, runnable
+
     found = _boards_of(board)
-    keys = ("name", "aliases", "core", "description")
-    entries: list[dict[str, Any]] = [{key: getattr(b, key) for key in keys} for b in found]
-    rows = [(b.name, ", ".join(b.aliases), b.core, b.description) for b in found]
+    best = runnable()[-1].name if runnable() else None
+    aliases = {b.name: [*b.aliases, *([NATIVE] if b.core == best else [])] for b in found}
+    entries: list[dict[str, Any]] = [
+        {"name": b.name, "aliases": aliases[b.name], "core": b.core, "description": b.description}
+        for b in found
+    ]
+    rows = [(b.name, ", ".join(aliases[b.name]), b.core, b.description) for b in found]
     if board is None:
         from dnncc.targets.hls.parts import parts
 

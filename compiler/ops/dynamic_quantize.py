@@ -1,15 +1,20 @@
-"""A grid of 256 integers chosen while the network runs, from what a tensor holds. Floats only."""
+"""A grid of 256 integers chosen while the network runs, from what a tensor holds. In integers
+calibration chooses it once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.quantize_linear import grid_expr, to_grid
+
+if TYPE_CHECKING:
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,10 @@ class DynamicScale(Op):
 
         return te.compute((1,), element, name="dynamic_scale")
 
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        """Calibration has made it a constant, see ``dnncc.passes.quantize.static``."""
+        raise AssertionError("a grid that depends on data was left")
+
 
 @dataclass(frozen=True)
 class DynamicZeroPoint(Op):
@@ -74,6 +83,10 @@ class DynamicZeroPoint(Op):
             return y.astype("int32").astype("uint8")
 
         return te.compute((1,), element, name="dynamic_zero_point")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        """Calibration has made it a constant, see ``dnncc.passes.quantize.static``."""
+        raise AssertionError("a grid that depends on data was left")
 
 
 def _end(x: Any, extreme: Any, name: str) -> Any:

@@ -15,7 +15,8 @@ from dnncc.ops.base import Op, TypeMismatchError
 from dnncc.ops.te_types import shape_of
 
 if TYPE_CHECKING:
-    from dnncc.ir.graph import Value
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class LogSoftmax(Op):
         )
         log = te.compute(out, lambda *i: tirx.log(total(*i)), name="log")
         return te.compute(shape, lambda *i: (x(*i) - largest(*at(i, 0))) - log(*at(i, 0)), name="log_softmax")
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        from dnncc.ops.log_softmax_int import integer_log_softmax
+
+        return integer_log_softmax(context, node, self.axis)
 
 
 def along_axis(g: Importer, node: OnnxNode, make: Callable[[int], Op]) -> Value:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from dnncc.frontends.onnx_registry import Importer, OnnxNode, onnx_op
-from dnncc.ir.graph import Value
 from dnncc.ir.types import Array, DType, TensorType
 from dnncc.ops.base import Op, TypeMismatchError
+from dnncc.ops.interpolate import Interpolate
+from dnncc.ops.mul import Mul
+from dnncc.ops.reshape import Reshape
+from dnncc.ops.sum_pool2d import SumPool2d
 from dnncc.ops.te_types import shape_of
+
+if TYPE_CHECKING:
+    from dnncc.ir.graph import Node, Value
+    from dnncc.passes.quantize.context import QuantizeContext
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,41 @@ class Lrn(Op):
             lambda *i: x(*i) * tirx.pow(f32(self.bias) + share * total(*i), f32(-self.beta)),
             name="lrn",
         )
+
+    def to_integer(self, context: QuantizeContext, node: Node) -> Value | None:
+        """Squares and their sums in 32 bits, exactly; the power of the sum from a table of 16 bits; a product."""
+        from dnncc.passes.quantize.context import Grid
+        from dnncc.passes.quantize.tables import wide_table
+
+        x = context.activation(node.inputs[0])
+        shape, scale = x.type.shape, x.type.scale
+        wide = context.requantize(x, Grid(DType.I32, scale, DType.I32.min, DType.I32.max), node.name)
+        squares = context.emit(Mul(), [wide, wide], node.name, scale**2)
+        # The axis as the height of images: sums over windows are those of an average pool.
+        image = (math.prod(shape[: self.axis]), shape[self.axis], math.prod(shape[self.axis + 1 :]), 1)
+        before = (self.size - 1) // 2
+        pool = SumPool2d((self.size, 1), pads=(before, 0, self.size - 1 - before, 0))
+        columns = context.emit(Reshape(image), [squares], node.name, scale**2)
+        sums = context.emit(pool, [columns], node.name, scale**2)
+        largest = max(context.interval(sums).max * scale**2, scale**2)
+        grid = Grid(DType.I16, largest / DType.I16.max, 0, DType.I16.max)
+
+        def factor(total: Array) -> Array:
+            y: Array = (self.bias + self.alpha / self.size * np.maximum(total, 0.0)) ** -self.beta
+            return y
+
+        table, step = wide_table(factor, grid.scale)
+        operand = context.requantize(sums, grid, node.name)
+        knots = context.graph.const(f"{node.name}.table", table)
+        power = context.emit(Interpolate(DType.I16), [operand, knots], node.name, step)
+        whole = context.requantize(power, Grid(DType.I32, step, DType.I32.min, DType.I32.max), node.name)
+        factors = context.emit(Reshape(shape), [whole], node.name, step)
+        return context.emit(Mul(), [wide, factors], node.name, scale * step)
+
+    def integer_problem(self, node: Node) -> str | None:
+        """Its sums must stay away from where the power is infinite."""
+        safe = self.bias > 0.0 and self.alpha >= 0.0
+        return None if safe else f"bias {self.bias} and alpha {self.alpha} (supported: bias > 0, alpha >= 0)"
 
 
 @onnx_op("LRN")

@@ -106,11 +106,19 @@ def linear_ranges(w: Array, bias: Array, x: Interval) -> Ranges:
 
 
 def linear_ranges_of(inputs: Sequence[Value], intervals: Sequence[Interval]) -> Ranges:
-    """``linear_ranges`` of operands (x, w, b); LookupError if w or b is not constant."""
+    """``linear_ranges`` of operands (x, w, b), w constant or not; LookupError if b is not constant."""
     _, w, b = inputs
-    if not (isinstance(w, Const) and isinstance(b, Const)):
-        raise LookupError("the weights are not constant")
-    return linear_ranges(w.data, b.data, intervals[0])
+    if not isinstance(b, Const):
+        raise LookupError("the bias is not constant")
+    if isinstance(w, Const):
+        return linear_ranges(w.data, b.data, intervals[0])
+    product, taps = product_interval(intervals[0].collapsed(), intervals[1].collapsed()), w.type.size
+    taps //= w.type.shape[0]
+    low, high = taps * min(product.min, 0), taps * max(product.max, 0)
+    bias = b.data.astype(np.int64)
+    return Ranges(
+        Interval(bias + low, bias + high), Interval(np.minimum(bias, 0) + low, np.maximum(bias, 0) + high)
+    )
 
 
 def product_interval(a: Interval, b: Interval) -> Interval:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -75,18 +75,7 @@ class SoftmaxInt(Op):
 
     def reference(self, *inputs: Array) -> Sequence[Array]:
         x, table = (a.astype(np.int64) for a in inputs)
-        k = exponent_bits(x.shape[self.axis])
-        if table[0] != 1 << k or table.min() < 0 or table.max() > 1 << k:
-            raise ValueError(f"the table of softmax_int must start with 2^{k} and stay within 0..2^{k}")
-        distance = np.max(x, axis=self.axis, keepdims=True) - x
-        e = table[np.minimum(distance, table.size - 1)]
-        total = np.sum(e, axis=self.axis, keepdims=True)
-        n = (
-            np.sum([total < 1 << t for t in range(k + 1, 31)], axis=0, dtype=np.int64)
-            if k < 30
-            else np.zeros_like(total)
-        )
-        v = total << n
+        _, e, v, n = exponentials(x, table, self.axis)
         y = reciprocal(v, _NEWTON_STEPS)
         b, s = self._bits
         out = ((e << n) * mulhi(y, self.dtype.max << b) + (1 << (s - 1))) >> s
@@ -100,49 +89,90 @@ class SoftmaxInt(Op):
         from dnncc.targets.lowering.api import const, requantize_expr, te
 
         x, table = inputs
-        axis = self.axis
-        length, entries = int(x.shape[axis]), int(table.shape[0])
-        k = exponent_bits(length)
-        outer = [d for i, d in enumerate(x.shape) if i != axis] or [1]
-        scalar = len(x.shape) == 1
-
-        def full(o: Sequence[Any], i: Any) -> tuple[Any, ...]:
-            return (i,) if scalar else (*o[:axis], i, *o[axis:])
-
-        def rest(i: Sequence[Any]) -> tuple[Any, ...]:
-            return (const(0, "int32"),) if scalar else (*i[:axis], *i[axis + 1 :])
+        parts = te_exponentials(x, table, self.axis)
+        outer, rest = parts.outer, parts.rest
 
         def c(value: int) -> Any:
             return const(value, "int32")
 
-        j, m = te.reduce_axis((0, length), "j"), te.reduce_axis((0, length), "m")
-        top = te.compute(outer, lambda *o: te.max(x[full(o, m)].astype("int32"), axis=m), name="top")
-
-        def exponential(*i: Any) -> Any:
-            distance = top[rest(i)] - x[i].astype("int32")
-            return table[te.min(distance, c(entries - 1))]
-
-        e = te.compute(x.shape, exponential, name="exp")
-        total = te.compute(outer, lambda *o: te.sum(e[full(o, j)], axis=j), name="total")
-
-        def headroom(*o: Any) -> Any:
-            count = c(0)
-            for t in range(k + 1, 31):
-                count = count + (total[o] < c(1 << t)).astype("int32")
-            return count
-
-        n = te.compute(outer, headroom, name="headroom")
-        v = te.compute(outer, lambda *o: total[o] << n[o], name="normal")
-        y = te_reciprocal(outer, v, _NEWTON_STEPS)
+        y = te_reciprocal(outer, parts.v, _NEWTON_STEPS)
         b, s = self._bits
         r = te.compute(outer, lambda *o: te_mulhi(y[o], c(self.dtype.max << b)), name="factor")
         return te.compute(
             x.shape,
             lambda *i: requantize_expr(
-                e[i] << n[rest(i)], r[rest(i)], s, 0, self.dtype.max, self.dtype.numpy.name
+                parts.e[i] << parts.n[rest(i)], r[rest(i)], s, 0, self.dtype.max, self.dtype.numpy.name
             ),
             name="softmax_int",
         )
+
+
+def exponentials(x: Array, table: Array, axis: int) -> tuple[Array, Array, Array, Array]:
+    """The distances from the maximum, e, v and n of ``SoftmaxInt``'s description, from int64 arrays."""
+    k = exponent_bits(x.shape[axis])
+    if table[0] != 1 << k or table.min() < 0 or table.max() > 1 << k:
+        raise ValueError(f"the table of exponentials must start with 2^{k} and stay within 0..2^{k}")
+    distance = np.max(x, axis=axis, keepdims=True) - x
+    e = table[np.minimum(distance, table.size - 1)]
+    total = np.sum(e, axis=axis, keepdims=True)
+    n = np.zeros_like(total)
+    for t in range(k + 1, 31):
+        n += total < 1 << t
+    return distance, e, total << n, n
+
+
+@dataclass(frozen=True)
+class TeExponentials:
+    """``exponentials`` as TVM tensors: e is shaped like x, the others [outer], which is x's shape without the axis.
+
+    Attributes:
+        rest: the index into [outer] from one into x.
+        distance: the i32 expression at an index into x.
+    """
+
+    outer: Sequence[Any]
+    rest: Callable[[Sequence[Any]], tuple[Any, ...]]
+    distance: Callable[..., Any]
+    e: Any
+    v: Any
+    n: Any
+
+
+def te_exponentials(x: Any, table: Any, axis: int) -> TeExponentials:
+    from dnncc.targets.lowering.api import const, te
+
+    length, entries = int(x.shape[axis]), int(table.shape[0])
+    k = exponent_bits(length)
+    outer = [d for i, d in enumerate(x.shape) if i != axis] or [1]
+    scalar = len(x.shape) == 1
+
+    def full(o: Sequence[Any], i: Any) -> tuple[Any, ...]:
+        return (i,) if scalar else (*o[:axis], i, *o[axis:])
+
+    def rest(i: Sequence[Any]) -> tuple[Any, ...]:
+        return (const(0, "int32"),) if scalar else (*i[:axis], *i[axis + 1 :])
+
+    def c(value: int) -> Any:
+        return const(value, "int32")
+
+    j, m = te.reduce_axis((0, length), "j"), te.reduce_axis((0, length), "m")
+    top = te.compute(outer, lambda *o: te.max(x[full(o, m)].astype("int32"), axis=m), name="top")
+
+    def distance(*i: Any) -> Any:
+        return top[rest(i)] - x[i].astype("int32")
+
+    e = te.compute(x.shape, lambda *i: table[te.min(distance(*i), c(entries - 1))], name="exp")
+    total = te.compute(outer, lambda *o: te.sum(e[full(o, j)], axis=j), name="total")
+
+    def headroom(*o: Any) -> Any:
+        count = c(0)
+        for t in range(k + 1, 31):
+            count = count + (total[o] < c(1 << t)).astype("int32")
+        return count
+
+    n = te.compute(outer, headroom, name="headroom")
+    v = te.compute(outer, lambda *o: total[o] << n[o], name="normal")
+    return TeExponentials(outer, rest, distance, e, v, n)
 
 
 def exponent_bits(length: int) -> int:
@@ -176,13 +206,26 @@ def integer_softmax(context: QuantizeContext, node: Node, axis: int) -> Value | 
         logits
     would cost more accuracy than everything else.
     """
+    operand = logits(context, node, axis)
+    length = node.inputs[0].type.shape[axis]
+    table = context.graph.const(
+        f"{node.name}.table", exponential_table(operand.type.scale, TABLE_ENTRIES, length)
+    )
+    grid = context.grid_of(node.output)
+    # A given grid is reached by a further step, which must be the only rounding.
+    dtype = DType.I16 if grid.given else grid.dtype
+    return context.emit(SoftmaxInt(axis, dtype), [operand, table], node.name, 1.0 / dtype.max)
+
+
+def logits(context: QuantizeContext, node: Node, axis: int) -> Value:
+    """The operand of a softmax or its logarithm: an activation as it is, a sum in 16 bits."""
     from dnncc.passes.quantize.context import Grid, zero_point_of
 
     x = node.inputs[0]
     length = x.type.shape[axis]
     if length > MAX_LENGTH:
         raise context.failure(
-            node.name, "softmax", f"{length} elements along the axis (supported: up to {MAX_LENGTH})"
+            node.name, node.op.name, f"{length} elements along the axis (supported: up to {MAX_LENGTH})"
         )
     operand = context.integer(x)
     if context.is_raw(operand) or operand.type.dtype is DType.I16:
@@ -197,10 +240,4 @@ def integer_softmax(context: QuantizeContext, node: Node, axis: int) -> Value | 
         operand = context.requantize(
             operand, Grid(DType.I16, scale, DType.I16.min, DType.I16.max), context.name_of(x)
         )
-    table = context.graph.const(
-        f"{node.name}.table", exponential_table(operand.type.scale, TABLE_ENTRIES, length)
-    )
-    grid = context.grid_of(node.output)
-    # A given grid is reached by a further step, which must be the only rounding.
-    dtype = DType.I16 if grid.given else grid.dtype
-    return context.emit(SoftmaxInt(axis, dtype), [operand, table], node.name, 1.0 / dtype.max)
+    return operand

@@ -68,12 +68,13 @@ def agreements(
         total = _all_values(graph, floats)
         for node, value, computed, between in _forced(graph, floats, reals, calibrated):
             step, real = types[value.name].scale, reals[value.name]
-            # A clamp that follows may have been made already.
+            # A clamp that follows may have been made already: what it cuts off does not matter.
             chain = plan.chain(value)
-            apart, whole = (
-                np.rint(np.abs(np.clip(a.astype(np.float64), chain.low, chain.high) - real) / step)
-                for a in (computed, total[value.name])
+            ours, forced, whole = (
+                np.clip(a.astype(np.float64), chain.low, chain.high)
+                for a in (real, computed, total[value.name])
             )
+            apart, whole = (np.rint(np.abs(a - ours) / step) for a in (forced, whole))
             row = Agreement(
                 value.name,
                 node.name,

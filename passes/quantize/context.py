@@ -378,8 +378,10 @@ class QuantizeContext:
             channel_axis: the weights' output channel axis; 0.
         """
         x, w, b = node.inputs
-        if channel_axis != 0 or not (isinstance(w, Const) and isinstance(b, Const)):
+        if channel_axis != 0 or not isinstance(b, Const):
             return None
+        if not isinstance(w, Const):
+            return self._product(node, b)
         source, op = self.activation(x, affine=True), node.op
         scale, zero_point = source.type.scale, zero_point_of(source)
         known = integers_of(w)
@@ -410,6 +412,14 @@ class QuantizeContext:
                 Correctable(self.nodes[self.position(y)], node.output, found.scale * scale, steps, levels)
             )
         return y
+
+    def _product(self, node: Node, b: Const) -> Value:
+        """The same with weights that are calculated: two activations, one scale."""
+        x, w = (self.activation(v) for v in node.inputs[:2])
+        scale = x.type.scale * w.type.scale
+        limit = DType.I32.max >> 1
+        bias = self.graph.const(b.name, np.clip(np.rint(b.data / scale), -limit, limit).astype(np.int32))
+        return self.emit(node.op, [x, w, bias], node.name, scale)
 
     def keep(self, node: Node) -> list[Value]:
         """A node that has no float operand or result, as it is."""

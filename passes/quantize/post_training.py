@@ -21,8 +21,10 @@ from dnncc.passes.quantize.masks import bound_masks
 from dnncc.passes.quantize.mixed import Mixed, choose_bits
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.side_by_side import SideBySide
+from dnncc.passes.quantize.static import make_static
 
 SYNTHETIC_SEED = 0
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Quantize(QuantizeOptions, Pass):
                 help="give --calibrate X.npz, or quantize{synthetic=N} for a try with N made up samples",
             )
         options = self._options()
+        object.__setattr__(self, "_static", make_static(graph, samples))
         if options.mixes:
             check_supported(graph)
             chosen = choose_bits(graph, samples, options, quantize)
@@ -88,6 +91,14 @@ class Quantize(QuantizeOptions, Pass):
             "tried": tried,
         }
 
+    def notes(self) -> tuple[str, ...]:
+        """After a run: what the user must know about grids that the model would choose while it runs."""
+        static: list[str] = getattr(self, "_static", [])
+        if not static:
+            return ()
+        shown = ", ".join(static[:_SHOWN]) + (", ..." if len(static) > _SHOWN else "")
+        return (f"grids that the model chooses while it runs are fixed by the calibration samples: {shown}",)
+
     @property
     def mixed(self) -> Mixed | None:
         """After a run with bits=mixed: what was chosen."""
@@ -112,9 +123,10 @@ def quantize(graph: Graph, samples: Samples, options: QuantizeOptions | None = N
     """
     options = options or QuantizeOptions()
     result = graph.clone()
+    make_static(result, samples)
     if options.mixes:
-        check_supported(graph)
-        chosen = choose_bits(graph, samples, options, quantize)
+        check_supported(result)
+        chosen = choose_bits(result, samples, options, quantize)
         options = replace(options, bits=chosen.best.bits, budget="")
     _quantize(result, samples, options)
     return result

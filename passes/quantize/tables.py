@@ -100,6 +100,14 @@ def interpolated(function: Function, scale: float, grid: Grid) -> Table:
     return Table(entries, float(np.abs(y - _steps(function, x * scale, grid)).max()))
 
 
+def wide_table(function: Function, scale: float) -> tuple[Array, float]:
+    """The table of ``interpolate`` with a 16-bit result for an i16 operand at ``scale``, and the result's scale."""
+    knots = ((np.arange(SEGMENTS + 1) << LOW_BITS) - 32768) * scale
+    values = np.asarray(function(knots), np.float64)
+    step = float(np.abs(values).max()) / DType.I16.max or 1.0
+    return np.rint(values / step).astype(np.int16), step
+
+
 def _error_through_bytes(function: Function, scale: float, byte: Grid, grid: Grid) -> float:
     """The largest error in steps if the 16-bit operand is rounded to 8 bits first."""
     x = np.arange(-32768, 32768) * scale

@@ -2,6 +2,7 @@
  *
  * Every buffer is allocated alone and with its exact size, so that AddressSanitizer sees the first byte outside it.
  */
+#define _POSIX_C_SOURCE 200112L /* posix_memalign: arenas of vector code are aligned to a cache line */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,7 @@ enum { PAINT = 0xA5 };
 static void **allocate(size_t count, const uint32_t *bytes) {
     void **buffers = malloc((count + 1u) * sizeof(void *));
     for (size_t i = 0; buffers != NULL && i < count; i++) {
-        buffers[i] = malloc(bytes[i] > 0u ? bytes[i] : 1u);
-        if (buffers[i] == NULL) {
+        if (posix_memalign(&buffers[i], 64, bytes[i] > 0u ? bytes[i] : 1u) != 0) {
             return NULL;
         }
         memset(buffers[i], PAINT, bytes[i]);

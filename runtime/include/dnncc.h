@@ -65,6 +65,12 @@ static inline int32_t dnncc_mulhi_round(int32_t a, int32_t b) {
     __asm__("smmulr %0, %1, %2" : "=r"(y) : "r"(a), "r"(b));
     return y;
 #else
+#if defined(__GNUC__)
+    if (__builtin_constant_p(b) && b > 1 && b < (1 << 30) && (b & (b - 1)) == 0) {
+        /* A power of two: a shift, whose rounding cannot overflow. */
+        return ((a >> (31 - __builtin_ctz((unsigned)b))) + 1) >> 1;
+    }
+#endif
     return (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32);
 #endif
 }

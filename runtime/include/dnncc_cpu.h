@@ -119,39 +119,44 @@ DNNCC_INLINE dnncc_vi dnncc_step_i8x4(dnncc_vi sums, dnncc_vi x, dnncc_vi w) {
 
 /* -- tiles ---------------------------------------------------------------------------------------------------------- */
 
-/* dnncc_tile_FORM_RxV: sums[i][lane] = sum of x[i * pixel + a * s1 + b * s2 + G * g + j] * w[a, b, g][lane][j]
- * over a < n1, b < n2, g < words, j < G, for R pixels and V vectors of channels; distances in elements of x. */
-#define DNNCC_TILE(form, R, V)                                                                                         \
-    DNNCC_INLINE void dnncc_tile_##form##_##R##x##V(DNNCC_SUM_##form *restrict sums, const DNNCC_X_##form *restrict x, \
-                                                    ptrdiff_t pixel, const DNNCC_W_##form *restrict w, int32_t n1,     \
+#define DNNCC_AHEAD 4096 /* bytes of weights that are fetched before they are needed */
+
+/* dnncc_tile_FORM_LxPxV: sums[l, i][lane] = sum of x[l * line + i * pixel + a * s1 + b * s2 + G * g + j] *
+ * w[a, b, g][lane][j] over a < n1, b < n2, g < words, j < G, for L lines of P pixels and V vectors of channels; distances
+ * in elements of x. */
+#define DNNCC_TILE(form, L, P, V)                                                                                      \
+    DNNCC_INLINE void dnncc_tile_##form##_##L##x##P##x##V(DNNCC_SUM_##form *restrict sums, const DNNCC_X_##form *restrict x,\
+                                                    ptrdiff_t line, ptrdiff_t pixel, const DNNCC_W_##form *restrict w, int32_t n1,\
                                                     ptrdiff_t s1, int32_t n2, ptrdiff_t s2, int32_t words) {           \
-        dnncc_sums_##form c[R][V];                                                                                     \
-        DNNCC_UNROLL for (int i = 0; i < R; ++i) {                                                                     \
+        dnncc_sums_##form c[L * P][V];                                                                                 \
+        DNNCC_UNROLL for (int i = 0; i < L * P; ++i) {                                                                 \
             DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                                 \
                 c[i][v] = (dnncc_sums_##form){0};                                                                      \
             }                                                                                                          \
         }                                                                                                              \
         for (int32_t a = 0; a < n1; ++a) {                                                                             \
             for (int32_t b = 0; b < n2; ++b) {                                                                         \
-                const DNNCC_X_##form *p = x + a * s1 + b * s2;                                                         \
+                const DNNCC_X_##form *q = x + a * s1 + b * s2;                                                         \
                 DNNCC_NO_UNROLL                                                                                        \
                 for (int32_t g = 0; g < words; ++g) {                                                                  \
                     dnncc_sums_##form weights[V];                                                                      \
                     DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                         \
                         weights[v] = dnncc_weights_##form(w + v * DNNCC_LANES * DNNCC_G_##form);                       \
+                        __builtin_prefetch((const char *)(w + v * DNNCC_LANES * DNNCC_G_##form) + DNNCC_AHEAD);        \
                     }                                                                                                  \
-                    DNNCC_UNROLL for (int i = 0; i < R; ++i) {                                                         \
-                        const dnncc_sums_##form spread = dnncc_spread_##form(p + i * pixel);                           \
+                    DNNCC_UNROLL for (int i = 0; i < L * P; ++i) {                                                     \
+                        const dnncc_sums_##form spread =                                                               \
+                            dnncc_spread_##form(q + i / P * line + i % P * pixel);                                     \
                         DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                     \
                             c[i][v] = dnncc_step_##form(c[i][v], spread, weights[v]);                                  \
                         }                                                                                              \
                     }                                                                                                  \
-                    p += DNNCC_G_##form;                                                                               \
+                    q += DNNCC_G_##form;                                                                               \
                     w += V * DNNCC_LANES * DNNCC_G_##form;                                                             \
                 }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
-        DNNCC_UNROLL for (int i = 0; i < R; ++i) {                                                                     \
+        DNNCC_UNROLL for (int i = 0; i < L * P; ++i) {                                                                 \
             DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                                 \
                 *(dnncc_sums_##form *)(void *)(sums + (i * V + v) * DNNCC_LANES) = c[i][v];                            \
             }                                                                                                          \
@@ -198,6 +203,88 @@ DNNCC_INLINE dnncc_vi dnncc_step_i8x4(dnncc_vi sums, dnncc_vi x, dnncc_vi w) {
 #define dnncc_at_u8x4(p) (*(const dnncc_vi_at *)(const void *)(p))
 #define DNNCC_WD_i8x4 int8_t
 #define dnncc_at_i8x4(p) (*(const dnncc_vi_at *)(const void *)(p))
+
+/* A row of a depthwise convolution in single precision, read where it lies: what lies outside of the image is left out.
+ *
+ * sums[i][lane] = sum of x[row + a * dh][column + i * sw + b * dw][lane] * w[b, a][lane] over a < kh, b < kw, for `count`
+ * pixels and the channels from `x` on, `lanes` of which exist; line and column as for dnncc_rows. */
+DNNCC_INLINE dnncc_vf dnncc_some_f32(const float *p, int32_t lanes) {
+#if DNNCC_LANES == 16
+    return (dnncc_vf)_mm512_maskz_loadu_ps((__mmask16)(0xffffu >> (16 - lanes)), p);
+#else
+    dnncc_vf found = {0};
+    for (int32_t k = 0; k < lanes; ++k) {
+        found[k] = p[k];
+    }
+    return found;
+#endif
+}
+#define DNNCC_DEPTHROW(form, R, V)                                                                                     \
+    DNNCC_INLINE dnncc_vf dnncc_tap_##R##x##V(const float *p, int v, int32_t lanes) {                                  \
+        const int32_t rest = lanes - v * DNNCC_LANES;                                                                  \
+        return rest >= DNNCC_LANES ? *(const dnncc_vf_at *)(p + v * DNNCC_LANES)                                       \
+               : rest > 0          ? dnncc_some_f32(p + v * DNNCC_LANES, rest)                                         \
+                                   : (dnncc_vf){0};                                                                    \
+    }                                                                                                                  \
+    DNNCC_UNUSED DNNCC_NOINLINE static void dnncc_depthrow_##form##_##R##x##V(                                         \
+        float *restrict sums, const float *restrict x, int32_t line, const float *restrict w, int32_t channel,         \
+        int32_t h, int32_t width, int32_t c, int32_t top, int32_t left, int32_t sw, int32_t dh, int32_t dw,            \
+        int32_t kh, int32_t kw, int32_t count) {                                                                       \
+        const float *const image = x + (ptrdiff_t)(line / h) * h * width * c + channel;                                \
+        const int32_t first = line % h - top;                                                                          \
+        const int32_t lanes = c - channel;                                                                             \
+        for (int32_t i = 0; i < count;) {                                                                              \
+            const int32_t column = i * sw - left;                                                                      \
+            const int whole = column >= 0 && column + (R - 1) * sw + (kw - 1) * dw < width && i + R <= count &&        \
+                              lanes >= V * DNNCC_LANES;                                                                \
+            if (whole) {                                                                                               \
+                dnncc_vf c2[R][V];                                                                                     \
+                DNNCC_UNROLL for (int r = 0; r < R; ++r) {                                                             \
+                    DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                         \
+                        c2[r][v] = (dnncc_vf){0};                                                                      \
+                    }                                                                                                  \
+                }                                                                                                      \
+                for (int32_t a = 0; a < kh; ++a) {                                                                     \
+                    const int32_t row = first + a * dh;                                                                \
+                    if (row < 0 || row >= h) {                                                                         \
+                        continue;                                                                                      \
+                    }                                                                                                  \
+                    const float *p = image + ((ptrdiff_t)row * width + column) * c;                                    \
+                    for (int32_t b = 0; b < kw; ++b, p += dw * c) {                                                    \
+                        DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                     \
+                            const dnncc_vf weights =                                                                   \
+                                *(const dnncc_vf_at *)(w + ((b * kh + a) * V + v) * DNNCC_LANES);                      \
+                            DNNCC_UNROLL for (int r = 0; r < R; ++r) {                                                 \
+                                c2[r][v] += *(const dnncc_vf_at *)(p + r * sw * c + v * DNNCC_LANES) * weights;        \
+                            }                                                                                          \
+                        }                                                                                              \
+                    }                                                                                                  \
+                }                                                                                                      \
+                DNNCC_UNROLL for (int r = 0; r < R; ++r) {                                                             \
+                    DNNCC_UNROLL for (int v = 0; v < V; ++v) {                                                         \
+                        *(dnncc_vf_at *)(sums + ((i + r) * V + v) * DNNCC_LANES) = c2[r][v];                           \
+                    }                                                                                                  \
+                }                                                                                                      \
+                i += R;                                                                                                \
+                continue;                                                                                              \
+            }                                                                                                          \
+            for (int v = 0; v < V; ++v) {                                                                              \
+                dnncc_vf one = {0};                                                                                    \
+                for (int32_t a = 0; a < kh; ++a) {                                                                     \
+                    const int32_t row = first + a * dh;                                                                \
+                    for (int32_t b = 0; b < kw && row >= 0 && row < h; ++b) {                                          \
+                        const int32_t at = column + b * dw;                                                            \
+                        if (at >= 0 && at < width) {                                                                   \
+                            one += dnncc_tap_##R##x##V(image + ((ptrdiff_t)row * width + at) * c, v, lanes) *          \
+                                   *(const dnncc_vf_at *)(w + ((b * kh + a) * V + v) * DNNCC_LANES);                   \
+                        }                                                                                              \
+                    }                                                                                                  \
+                }                                                                                                      \
+                *(dnncc_vf_at *)(sums + (i * V + v) * DNNCC_LANES) = one;                                              \
+            }                                                                                                          \
+            ++i;                                                                                                       \
+        }                                                                                                              \
+    }
 
 /* Rows below one another, side by side: what a depthwise kernel multiplies at once.
  *
@@ -246,7 +333,8 @@ DNNCC_INLINE dnncc_vi dnncc_step_i8x4(dnncc_vi sums, dnncc_vi x, dnncc_vi w) {
 #define DNNCC_WORD4(a, b, d, e)                                                                                        \
     ((uint32_t)(uint8_t)(a) | (uint32_t)(uint8_t)(b) << 8 | (uint32_t)(uint8_t)(d) << 16 | (uint32_t)(uint8_t)(e) << 24)
 #define DNNCC_WORD4_FLIPPED(a, b, d, e) (DNNCC_WORD4(a, b, d, e) ^ 0x80808080u)
-#define DNNCC_WORD2(a, b, d, e) ((uint32_t)(uint16_t)(a) | (uint32_t)(uint16_t)(b) << 16)
+#define DNNCC_WORD2(a, b, d, e)                                                                                        \
+    ((void)(d), (void)(e), (uint32_t)(uint16_t)(a) | (uint32_t)(uint16_t)(b) << 16)
 DNNCC_ROWS(dnncc_rows_u8x4_u8, uint8_t, 4, DNNCC_WORD4)
 DNNCC_ROWS(dnncc_rows_u8x4_i8, int8_t, 4, DNNCC_WORD4_FLIPPED)
 DNNCC_ROWS(dnncc_rows_i8x4_i8, int8_t, 4, DNNCC_WORD4)

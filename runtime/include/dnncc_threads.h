@@ -29,6 +29,7 @@ static struct {
     dnncc_part part;
     void *const *arguments;
     int32_t extent;
+    uint32_t seen[DNNCC_MAX_THREADS]; /* the round in which a thread was started */
     uint8_t *scratch[DNNCC_MAX_THREADS];
 } dnncc_pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
@@ -54,7 +55,7 @@ static void dnncc_work(int thread, uint8_t *scratch) {
 
 static void *dnncc_thread(void *number) {
     const int thread = (int)(intptr_t)number;
-    uint32_t seen = 0;
+    uint32_t seen = dnncc_pool.seen[thread];
     for (;;) {
         int spins = 0;
         while (__atomic_load_n(&dnncc_pool.round, __ATOMIC_ACQUIRE) == seen && spins < DNNCC_SPINS) {
@@ -95,8 +96,7 @@ static int dnncc_start(int threads) {
         }
         dnncc_pool.started = 1;
     }
-    /* A thread that starts later than the others would not know which round it is: all start together. */
-    while (dnncc_pool.started < threads && dnncc_pool.round == 0) {
+    while (dnncc_pool.started < threads) {
         const int thread = dnncc_pool.started;
         pthread_t handle;
         void *memory = NULL;
@@ -105,6 +105,7 @@ static int dnncc_start(int threads) {
         }
         free(dnncc_pool.scratch[thread]);
         dnncc_pool.scratch[thread] = (uint8_t *)memory;
+        dnncc_pool.seen[thread] = dnncc_pool.round;
         if (pthread_create(&handle, NULL, dnncc_thread, (void *)(intptr_t)thread) != 0) {
             break;
         }

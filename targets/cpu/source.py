@@ -87,10 +87,10 @@ def _tiles(program: Program) -> Iterator[str]:
     """The definitions of the tiles that kernels call."""
     calls = {call for function in program.functions.values() for call in function.calls}
     for call in sorted(calls):
-        found = re.fullmatch(r"dnncc_(tile|depthwise)_(\w+)_(\d+)x(\d+)", call)
+        found = re.fullmatch(r"dnncc_(tile|depthwise|depthrow)_(\w+)_(\d+x[\dx]+)", call)
         if found:
-            kind, *arguments = found.groups()
-            yield f"DNNCC_{kind.upper()}({', '.join(arguments)})\n"
+            kind, form, sizes = found.groups()
+            yield f"DNNCC_{kind.upper()}({', '.join([form, *sizes.split('x')])})\n"
 
 
 def _assembly(name: str) -> str:

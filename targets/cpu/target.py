@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from dnncc.ops.fused import Fused
 from dnncc.ops.patched import Patched
 from dnncc.plan import KernelNeeds
 from dnncc.runtime.cpus import Cpu
+from dnncc.targets.cpu.tuned import Entry
 from dnncc.targets.program import GroupCode, lower_group
 
 if TYPE_CHECKING:
@@ -19,9 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CpuTarget:
-    """One level of processors."""
+    """One level of processors.
+
+    Attributes:
+        tuned: by layer the tile that was measured to be the fastest, see ``dnncc.tuning``.
+    """
 
     cpu: Cpu
+    tuned: Mapping[str, Entry] = field(default_factory=dict)
     alignment: int = 64
     """A cache line, and the widest vector."""
 
@@ -36,7 +43,7 @@ class CpuTarget:
             # One row is too little for several threads and wide tiles.
             return lower_patched(node, compact, lower_group)
         body = node.op.graph
-        kernel = build_kernel(body, node.op.anchor, self.cpu)
+        kernel = build_kernel(body, node.op.anchor, self.cpu, self.tuned)
         function = emit_c(lower(kernel.function), len(body.inputs), len(kernel.constants), exclusive=True)
         # Nothing overlaps: compilers vectorize what they need not suspect of it.
         return GroupCode(
@@ -47,11 +54,10 @@ class CpuTarget:
         )
 
     def write(self, compilation: Compilation, folder: Path) -> dict[str, Any]:
-        from dnncc.targets.cpu.build import build_library
+        from dnncc.targets.cpu.build import build_library, library_compiler
         from dnncc.targets.cpu.source import write_sources
 
+        name = compilation.program.name
         sources = write_sources(compilation.program, folder)
-        return {
-            "sources": sources,
-            "library": build_library(compilation.program.name, sources, self.cpu, folder),
-        }
+        library = build_library(name, sources, self.cpu, folder)
+        return {"sources": sources, "library": library, "compiler": library_compiler(self.cpu).version}

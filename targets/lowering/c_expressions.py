@@ -139,6 +139,8 @@ class Expressions:
         elif symbol in ("<<", ">>", "&", "|", "^"):
             precedence_of_operands = _UNARY  # a + b >> c and a | b & c draw warnings without parentheses
             text = f"{self._at(e.a, precedence_of_operands)} {symbol} {self._at(e.b, precedence_of_operands)}"
+        elif precedence in (8, 9) and self.print(e.a) == self.print(e.b):
+            return self._compared_to_itself(e.a, symbol)
         elif precedence in (8, 9):
             text = (
                 f"{self._at(e.a, 10)} {symbol} {self._at(e.b, 10)}"  # a comparison within one draws a warning
@@ -147,6 +149,14 @@ class Expressions:
             text = f"{self._at(e.a, precedence)} {symbol} {self._at(e.b, precedence + 1)}"
         dtype = str(e.ty.dtype)
         return (f"({C_TYPES[dtype]})({text})", _UNARY) if dtype in _NARROW else (text, precedence)
+
+    def _compared_to_itself(self, e: Any, symbol: str) -> tuple[str, int]:
+        """What C compilers do not warn of: a constant, or whether a float is a number."""
+        if symbol in ("<", ">"):
+            return "0", _ATOM
+        if str(e.ty.dtype).startswith("float"):
+            return f"{self._at(e, 10)} {'!=' if symbol == '!=' else '=='} {self._at(e, 10)}", 8
+        return "0" if symbol == "!=" else "1", _ATOM
 
     def _IntImm(self, e: Any) -> tuple[str, int]:
         value, dtype = int(e.value), str(e.ty.dtype)

@@ -7,7 +7,7 @@ text is clean under -Wconversion. Expressions live in ``c_expressions``; this fi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ def emit_c(function: Any, inputs: int, constants: int, exclusive: bool = False) 
         parameters.append("uint8_t *restrict scratch")
     if printer.parallel:
         parameters += ["int32_t first", "int32_t last"]
-    body = "".join(printer.declarations) + "".join(printer.lines)
+    body = "".join(_unread_marked(printer.declarations, printer.lines)) + "".join(printer.lines)
     words = set(re.findall(r"\w+", body))
     # An operand may not matter: a product with zero, a window that reads none of it.
     declarations = (p if re.split(r"\W+", p)[-1] in words else f"{p} DNNCC_UNUSED" for p in parameters)
@@ -97,6 +97,14 @@ def emit_c(function: Any, inputs: int, constants: int, exclusive: bool = False) 
         printer.parallel,
         printer.widest,
     )
+
+
+def _unread_marked(declarations: Sequence[str], lines: Sequence[str]) -> Iterator[str]:
+    """The declarations; variables that are assigned to and not read are marked, since compilers warn of them."""
+    read = set(re.findall(r"\w+", re.sub(r"^ *\w+ = ", "", "".join(lines), flags=re.MULTILINE)))
+    for text in declarations:
+        variable = re.fullmatch(r" *\w+ (\w+);\n", text)
+        yield text.replace(";", " DNNCC_UNUSED;") if variable and variable[1] not in read else text
 
 
 class _Printer:
@@ -188,11 +196,20 @@ class _Printer:
         x, *others = nest.read
         if tiles.ROW in nest.extents:
             # The place may lie in the padding: the kernel gets the array, and the number of the row that it is in.
-            first, length, *constants = nest.constants
-            row = self.analyzer.simplify(tirx.floordiv(x.start + int(first), int(length)))
-            arguments += [self.expressions.name(x.buffer), self.expressions.print(row), *constants]
+            first, length, channels, *constants = nest.constants
+            place = x.start + int(first)
+            row = self.analyzer.simplify(tirx.floordiv(place, int(length)))
+            arguments += [self.expressions.name(x.buffer), self.expressions.print(row)]
+            for weights in others:
+                channel = self.analyzer.simplify(tirx.floormod(place, int(channels)))
+                arguments += [
+                    self.expressions.address(weights.buffer, weights.start),
+                    self.expressions.print(channel),
+                ]
+            arguments += constants
         else:
-            arguments += [self.expressions.address(x.buffer, x.start), str(x.strides["pixel"])]
+            arguments.append(self.expressions.address(x.buffer, x.start))
+            arguments += [str(x.strides[role]) for role in ("line", "pixel") if role in x.strides]
             arguments += [self.expressions.address(w.buffer, w.start) for w in others]
             for role in ("outer", "inner"):
                 arguments += [str(nest.extents[role]), str(x.strides[role])]
@@ -216,8 +233,9 @@ class _Printer:
         self._line(depth, "}")
 
     def _BufferStore(self, s: Any, depth: int) -> None:
-        target = self.expressions.element(s.buffer, s.indices)
-        self._line(depth, f"{target} = {self.expressions.print(s.value)};")
+        target, value = self.expressions.element(s.buffer, s.indices), self.expressions.print(s.value)
+        if target != value:  # clang warns of an assignment to itself
+            self._line(depth, f"{target} = {value};")
 
     def _Evaluate(self, s: Any, depth: int) -> None:
         if type(s.value).__name__ != "IntImm":

@@ -19,8 +19,8 @@ CALL = "dnncc.call"
 ROLE = "dnncc.role"
 """Annotation of every loop of the nest: its role, unique."""
 ROW = "row"
-"""The role that tells a nest which gathers rows: its first two constants are what to add to the index where it begins
-so that it counts from the beginning of the row, and the length of a row."""
+"""The role of a loop over a row that may reach into padding. Its nest's first three constants: what to add to the index
+where it begins so that it counts from the beginning of the row, the length of a row, the number of channels."""
 SKIP = "dnncc.skip"
 """Annotation of the loops that set the sums to zero, which the kernel does by itself."""
 

@@ -20,6 +20,7 @@ from dnncc.passes.quantize.agreement import ROUNDING
 from dnncc.runtime.bundle import Bundle
 from dnncc.runtime.host import run_sanitized
 from dnncc.runtime.runner import open_runner
+from onnx import helper
 from quantized_models import FORMS as QUANTIZERS
 from quantized_models import quantized, unoptimised
 
@@ -122,7 +123,8 @@ def _steady(
     steady = [np.ones(w.shape, bool) for w in wanted]
     for _ in range(4):
         moved = {
-            k: (v * (1 + TREMBLE * rng.normal(0, 1, v.shape))).astype(np.float32) for k, v in feeds.items()
+            k: np.asarray(v * (1 + TREMBLE * rng.normal(0, 1, v.shape))).astype(np.float32)
+            for k, v in feeds.items()
         }
         for mask, before, after in zip(steady, wanted, session.run(None, moved), strict=True):
             mask &= np.abs(after - before) <= TOLERANCE / 2 * np.maximum(1.0, np.abs(before).max(initial=0))
@@ -186,11 +188,17 @@ def cuts(model: onnx.ModelProto, sanitize: bool) -> str:
     )
     try:
         session = onnxruntime.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
-    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph:
-        return ""  # the extractor loses what subgraphs read
-    rng = np.random.default_rng(3)
-    arguments = [rng.normal(0, 1, v.type.shape).astype(np.float32) for v in graph.inputs]
-    feeds = {v.name: a for v, a in zip(graph.inputs, arguments, strict=True)}
+    except Exception:  # noqa: BLE001 - the extractor loses what subgraphs read, and names results twice
+        return ""
+    own = {k: v[0] for k, v in samples_of(model, 1).items()}
+    # What the network itself computes: casts of anything larger would not be defined.
+    probe = onnx.ModelProto.FromString(whole.SerializeToString())
+    probe.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in starts)
+    run = onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"]).run
+    own |= {f"{n}:cut": a for n, a in zip(starts, run(None, own)[len(model.graph.output) :], strict=True)}
+    own |= {n: own[f"{n}:cut"] for n in starts}
+    feeds = {n: np.asarray(own[n]) for n in inputs}
+    arguments = list(feeds.values())
     wanted = session.run(None, feeds)
     steady = _steady(session, feeds, wanted)
     return _apart("interpreter", [v.name for v in graph.outputs], interpret(graph, arguments), wanted, steady)

@@ -134,7 +134,10 @@ def normalize(n: Network, x: str) -> str:
         return n.emit("InstanceNormalization", [x, n.weights(c), n.weights(c)])
     if kind == "lrn" and len(shape) == 4:
         return n.emit("LRN", [x], size=n.one_of(1, 3, 5))
-    return n.emit("LpNormalization", [x], axis=n.axis(x), p=n.one_of(1, 2))
+    axis = n.axis(x)
+    if shape[axis] == 1:
+        return unary(n, x)  # signs, up to a rounding: equal or not by chance
+    return n.emit("LpNormalization", [x], axis=axis, p=n.one_of(1, 2))
 
 
 def convolve(n: Network, x: str) -> str:

@@ -2,7 +2,7 @@
 
 Bytes are multiplied in groups of four (or two) per lane. So that a group is one load, the rows that a kernel's window
 covers are first laid side by side, byte by byte: once per row of the output, shared by all taps along the row. Floats
-are read where they lie, from a padded copy where a window reaches into padding.
+are read where they lie, a row of the output at a time, by a kernel that knows of padding.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from dnncc.ir.graph import Const, Graph, Node
-from dnncc.ir.types import Array
+from dnncc.ir.types import Array, DType
 from dnncc.ops.conv2d import Conv2d
 from dnncc.runtime.cpus import Cpu
+from dnncc.targets.lowering.cpu.choice import Shape
 from dnncc.targets.lowering.cpu.form import Form, form_of, moved_bias
-from dnncc.targets.lowering.cpu.gemm import Shape, shape_of
+from dnncc.targets.lowering.cpu.gemm import shape_of
 from dnncc.targets.lowering.emit_c import PARALLEL
 from dnncc.targets.lowering.group import Expressions, split_at
 from dnncc.targets.lowering.kernel import Kernel
@@ -23,11 +24,10 @@ from dnncc.targets.lowering.kernels.common import (
     elementwise_epilogue,
     padded_channels,
     round_up,
-    select,
     start_schedule,
 )
 from dnncc.targets.lowering.tiles import ROW, mark, mark_plain
-from tvm import te, tirx
+from tvm import te
 
 _NAMES = {"uint8": "u8", "int8": "i8"}
 
@@ -51,27 +51,32 @@ def build(body: Graph, anchor: Node, cpu: Cpu) -> Kernel | None:
     x, w = anchor.inputs[:2]
     assert isinstance(w, Const)
     pixels, vectors = _tile(cpu, shape)
+    tile = pixels if form.group > 1 else shape.ow
     lanes = vectors * cpu.lanes
     quads, channels = -(-shape.kh // form.group), round_up(shape.c, lanes)
     expressions = Expressions(body, narrow=False)
     weights = _pack(w.data.reshape(shape.c, shape.kh, shape.kw), form, quads, lanes)
     if form.name == "i16x2":
         weights = weights.astype(np.int16)
-    rows = _rows if form.group > 1 else _padded
+    source = expressions[x]
+    if form.group > 1:
+        source = _rows(source, shape, form, quads, channels, pixels)
     expressions[anchor.output] = _convolution(
-        rows(expressions[x], shape, form, quads, channels, pixels),
+        source,
         expressions.operands.constant("w", weights),
         expressions.operands.constant("bias", padded_channels(moved_bias(anchor, form), 0, lanes)),
         shape,
         form,
-        (pixels, lanes, quads),
+        (tile, lanes, quads),
     )
     expressions.evaluate(after)
     function = expressions.prim_func([expressions[body.outputs[0]]])
-    call = f"dnncc_depthwise_{form.name}_{pixels}x{vectors}"
-    schedule = _schedule(
-        function, shape, form, (pixels, lanes, quads, channels), call, x.type.dtype.numpy.name
-    )
+    if form.group > 1:
+        schedule = _schedule_groups(
+            function, shape, form, (pixels, vectors, lanes), quads, channels, x.type.dtype
+        )
+    else:
+        schedule = _schedule_row(function, shape, (pixels, vectors, lanes))
     constants = tuple(data for _, data in expressions.operands.constants)
     return Kernel(f"depthwise-{pixels}x{lanes}", schedule, constants, {})
 
@@ -120,24 +125,10 @@ def _rows(x: Any, s: Shape, form: Form, quads: int, channels: int, pixels: int) 
     return te.compute((s.n, s.oh, _columns(s, pixels), quads, channels, form.group), element, name="rows")
 
 
-def _padded(x: Any, s: Shape, form: Form, quads: int, channels: int, pixels: int) -> Any:
-    """[n, row, column, channel], padded."""
-    top, left, _, _ = s.pads
-    height = (s.oh - 1) * s.strides[0] + (s.kh - 1) * s.dilations[0] + 1
-    columns = _columns(s, pixels)
-
-    def element(n: Any, i: Any, j: Any, c: Any) -> Any:
-        inside = [i >= top] if top else []
-        inside += [i < s.h + top] if height > s.h + top else []
-        inside += [j >= left] if left else []
-        inside += [j < s.w + left] if columns > s.w + left else []
-        inside += [c < s.c] if channels > s.c else []
-        return select(inside, x[n, i - top, j - left, c], tirx.const(0, form.dtype))
-
-    return te.compute((s.n, height, columns, channels), element, name="rows")
-
-
 def _convolution(rows: Any, w: Any, bias: Any, s: Shape, form: Form, tile: tuple[int, int, int]) -> Any:
+    """The sums of tiles of (pixels, lanes), and the bias; where ``rows`` is the image itself, the kernel that takes the
+    sums' place leaves out what is outside of it.
+    """
     pixels, lanes, quads = tile
     (sh, sw), (dh, dw) = s.strides, s.dilations
     kw, kh = te.reduce_axis((0, s.kw), "kw"), te.reduce_axis((0, quads), "kh")
@@ -145,8 +136,8 @@ def _convolution(rows: Any, w: Any, bias: Any, s: Shape, form: Form, tile: tuple
 
     def product(n: Any, y: Any, p: Any, block: Any, i: Any, c: Any) -> Any:
         column, channel = (p * pixels + i) * sw + kw * dw, block * lanes + c
-        at = (n, y, column, kh, channel, j) if form.group > 1 else (n, y * sh + kh * dh, column, channel)
-        value = rows[at]
+        padding = (n, y * sh + kh * dh - s.pads[0], column - s.pads[1], channel)
+        value = rows[(n, y, column, kh, channel, j) if form.group > 1 else padding]
         return te.sum(value.astype(form.sums) * w[block, kw, kh, c, j].astype(form.sums), axis=[kw, kh, j])
 
     shape = (s.n, s.oh, -(-s.ow // pixels), -(-s.c // lanes), pixels, lanes)
@@ -159,29 +150,52 @@ def _convolution(rows: Any, w: Any, bias: Any, s: Shape, form: Form, tile: tuple
     return te.compute((s.n, s.oh, s.ow, s.o), element, name="conv")
 
 
-def _schedule(
-    function: Any, s: Shape, form: Form, tile: tuple[int, int, int, int], call: str, dtype: str
-) -> Any:
-    pixels, lanes, quads, channels = tile
+def _start(function: Any, tile: tuple[int, int]) -> tuple[Any, Any, Any]:
+    """A schedule, the loop over rows of the output, and the one in which the sums of a tile are computed."""
     sch, output = start_schedule(function, ("rows", "sums"))
     n, y, p, c = sch.get_loops(output)
-    p_outer, p_inner = sch.split(p, [None, pixels])
-    c_outer, c_inner = sch.split(c, [None, lanes])
+    p_outer, p_inner = sch.split(p, [None, tile[0]])
+    c_outer, c_inner = sch.split(c, [None, tile[1]])
     sch.reorder(n, y, p_outer, c_outer, p_inner, c_inner)
-    sums, rows = sch.get_sblock("sums"), sch.get_sblock("rows")
-    sch.compute_at(sums, c_outer, preserve_unit_loops=True)
-    sch.set_scope(sums, 0, "local")
+    sch.compute_at(sch.get_sblock("sums"), c_outer, preserve_unit_loops=True)
     shared = sch.fuse(n, y)
-    if form.group > 1:
-        sch.compute_at(rows, shared, preserve_unit_loops=True)
-        top, left, _, _ = s.pads
-        sizes = (s.h, s.w, s.c, top, left, s.dilations[0], s.kh, _columns(s, pixels), quads, channels)
-        begin = (top * s.w + left) * s.c, s.w * s.c
-        gather = f"dnncc_rows_{form.name}_{_NAMES[dtype]}"
-        mark_plain(sch, rows, " ".join(map(str, (gather, *begin, *sizes))), (ROW, "quad", "channel", "item"))
-    else:
-        sch.annotate(sch.get_loops(rows)[-2], "pragma_loop_partition_hint", 1)
     if int(sch.get(shared).extent) > 1:
         sch.annotate(shared, PARALLEL, 1)
-    mark(sch, sums, call, ("pixel", "lane", "outer", "inner", "item"))
+    return sch, shared, sch.get_sblock("sums")
+
+
+def _schedule_groups(
+    function: Any, s: Shape, form: Form, tile: tuple[int, int, int], quads: int, channels: int, dtype: DType
+) -> Any:
+    pixels, vectors, lanes = tile
+    sch, shared, sums = _start(function, (pixels, lanes))
+    sch.set_scope(sums, 0, "local")
+    rows = sch.get_sblock("rows")
+    sch.compute_at(rows, shared, preserve_unit_loops=True)
+    top, left, _, _ = s.pads
+    sizes = (s.h, s.w, s.c, top, left, s.dilations[0], s.kh, _columns(s, pixels), quads, channels)
+    gather = (f"dnncc_rows_{form.name}_{_NAMES[dtype.numpy.name]}", *_place(s), *sizes)
+    mark_plain(sch, rows, " ".join(map(str, gather)), (ROW, "quad", "channel", "item"))
+    mark(
+        sch,
+        sums,
+        f"dnncc_depthwise_{form.name}_{pixels}x{vectors}",
+        ("pixel", "lane", "outer", "inner", "item"),
+    )
     return sch.mod["main"]
+
+
+def _schedule_row(function: Any, s: Shape, tile: tuple[int, int, int]) -> Any:
+    pixels, vectors, lanes = tile
+    sch, _, sums = _start(function, (s.ow, lanes))
+    top, left, _, _ = s.pads
+    (dh, dw), sw = s.dilations, s.strides[1]
+    sizes = (s.h, s.w, s.c, top, left, sw, dh, dw, s.kh, s.kw, s.ow)
+    call = (f"dnncc_depthrow_f32_{pixels}x{vectors}", *_place(s), *sizes)
+    mark(sch, sums, " ".join(map(str, call)), (ROW, "lane", "outer", "inner", "item"))
+    return sch.mod["main"]
+
+
+def _place(s: Shape) -> tuple[int, int, int]:
+    """What ``ROW`` needs to know."""
+    return (s.pads[0] * s.w + s.pads[1]) * s.c, s.w * s.c, s.c

@@ -38,6 +38,7 @@ class Form:
         return dtype.numpy.name == self.dtype
 
 
+_MOST_PRODUCTS = (1 << 30) // (255 * 128)
 FORMS = {
     "f32": Form("f32", "float32", 1, "float32"),
     "i16x2": Form("i16x2", "int16", 2, "int32"),
@@ -55,7 +56,9 @@ def form_of(anchor: Node, cpu: Cpu) -> Form | None:
     if types == (DType.F32,) * 3:
         return FORMS["f32"]
     if x.type.dtype in BYTE_TYPES and types[1:] == (DType.I8, DType.I32):
-        return FORMS[cpu.dot]
+        # Moved activations have another sign: so many products of them still fit a sum.
+        fits = w.data[0].size <= _MOST_PRODUCTS or not FORMS[cpu.dot].zero(x.type.dtype)
+        return FORMS[cpu.dot] if fits else None
     return None
 
 

@@ -8,7 +8,7 @@ whole image where channels are the outer loop.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from dnncc.ir.types import Array
 from dnncc.ops.conv2d import Conv2d
 from dnncc.ops.linear import Linear
 from dnncc.runtime.cpus import Cpu
-from dnncc.targets.lowering.cpu.choice import Tiling, choose
-from dnncc.targets.lowering.cpu.form import Form, form_of, moved_bias
+from dnncc.targets.cpu.tuned import Entry
+from dnncc.targets.lowering.cpu.choice import Problem, Shape, Tiling
+from dnncc.targets.lowering.cpu.form import FORMS, Form, form_of, moved_bias
 from dnncc.targets.lowering.emit_c import PARALLEL
 from dnncc.targets.lowering.group import Expressions, split_at
 from dnncc.targets.lowering.kernel import Kernel
@@ -32,59 +33,26 @@ from dnncc.targets.lowering.kernels.common import (
 from dnncc.targets.lowering.tiles import mark
 from tvm import te, tirx
 
-_ROLES = ("pixel", "lane", "outer", "inner", "word", "item")
+_FEW = 4
+_ROLES = ("line", "pixel", "lane", "outer", "inner", "word", "item")
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A convolution; a pointwise one, or a product, over P pixels is one row of P columns."""
+def build(body: Graph, anchor: Node, cpu: Cpu, tuned: Mapping[str, Entry]) -> Kernel | None:
+    """The strategy; None where the group is no dense convolution or product with constant weights.
 
-    n: int
-    h: int
-    w: int
-    c: int
-    oh: int
-    ow: int
-    o: int
-    kh: int
-    kw: int
-    strides: tuple[int, int] = (1, 1)
-    dilations: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    @property
-    def taps(self) -> int:
-        """Runs of channels per row of the kernel: one where the taps are neighbours, too."""
-        return 1 if self.dilations[1] == 1 else self.kw
-
-    @property
-    def run(self) -> int:
-        """Activations that follow one another in memory."""
-        return self.kw * self.c // self.taps
-
-
-def build(body: Graph, anchor: Node, cpu: Cpu) -> Kernel | None:
-    """The strategy; None where the group is no dense convolution or product with constant weights."""
-    op = anchor.op
-    if not isinstance(op, Conv2d | Linear) or (isinstance(op, Conv2d) and op.groups != 1):
+    Args:
+        tuned: by layer the tile that was measured to be the fastest.
+    """
+    problem = problem_of(body, anchor, cpu)
+    if problem is None:
         return None
-    form = form_of(anchor, cpu)
+    form, shape, words = FORMS[problem.form], problem.shape, problem.words
     before, after = split_at(body, anchor)
-    if form is None or not elementwise_epilogue(after, anchor.output, body):
-        return None
-    flat = not before and _is_pointwise(anchor) and per_channel_constants(after)
-    if isinstance(op, Linear) and not flat:
-        return None
-    shape = _flat_shape(anchor) if flat else shape_of(anchor)
-    x, w, b = anchor.inputs
-    assert isinstance(w, Const) and isinstance(b, Const)
-    if not before and any(x in node.inputs for node in after):
-        return None
-    words = -(-shape.run // form.group)
-    slack = -(-(words * form.group - shape.run) // shape.c)
-    copied = bool(before) or any(shape.pads) or slack > 0 or not form.takes(x.type.dtype)
-    tiling = choose(cpu, form.name, shape, words, copied)
-    copied = copied or bool(shape.ow % tiling.pixels)
+    flat = _is_flat(anchor, before, after)
+    x, w = anchor.inputs[:2]
+    assert isinstance(w, Const)
+    tiling = problem.choose(tuned)
+    copied = problem.copied or bool(shape.ow % tiling.pixels or shape.oh % tiling.lines)
 
     def rank4(dims: tuple[int, ...]) -> tuple[int, ...]:
         full = dims == anchor.output.type.shape
@@ -112,13 +80,41 @@ def build(body: Graph, anchor: Node, cpu: Cpu) -> Kernel | None:
         form,
         zero,
         words,
-        slack if copied else None,
+        _slack(shape, form) if copied else None,
     )
     expressions.evaluate(after)
     function = expressions.prim_func([expressions[body.outputs[0]]])
     schedule = _schedule(function, shape, tiling, form, bool(before), copied)
     constants = tuple(data for _, data in expressions.operands.constants)
-    return Kernel(f"gemm-{tiling.pixels}x{tiling.channels}", schedule, constants, {})
+    return Kernel(f"gemm-{tiling.lines * tiling.pixels}x{tiling.channels}", schedule, constants, {})
+
+
+def problem_of(body: Graph, anchor: Node, cpu: Cpu) -> Problem | None:
+    """What the choice of a tile depends on; None where this strategy does not take the group."""
+    op = anchor.op
+    if not isinstance(op, Conv2d | Linear) or (isinstance(op, Conv2d) and op.groups != 1):
+        return None
+    form = form_of(anchor, cpu)
+    before, after = split_at(body, anchor)
+    if form is None or not elementwise_epilogue(after, anchor.output, body):
+        return None
+    flat = _is_flat(anchor, before, after)
+    x = anchor.inputs[0]
+    if (isinstance(op, Linear) and not flat) or (not before and any(x in node.inputs for node in after)):
+        return None
+    shape = _flat_shape(anchor) if flat else shape_of(anchor)
+    copied = bool(before) or any(shape.pads) or _slack(shape, form) > 0 or not form.takes(x.type.dtype)
+    return Problem(cpu, form.name, shape, -(-shape.run // form.group), copied)
+
+
+def _is_flat(anchor: Node, before: Sequence[Node], after: Sequence[Node]) -> bool:
+    """Whether the pixels of all lines can be counted as those of one."""
+    return not before and _is_pointwise(anchor) and per_channel_constants(after)
+
+
+def _slack(shape: Shape, form: Form) -> int:
+    """Columns to append so that reading the filled-up last run stays inside the row."""
+    return -(-(-shape.run % form.group) // shape.c)
 
 
 def _is_pointwise(anchor: Node) -> bool:
@@ -158,17 +154,20 @@ def _convolution(
     top, left, bottom, right = s.pads
     (sh, sw), (dh, dw) = s.strides, s.dilations
     tiles, blocks, group = -(-s.ow // t.pixels), -(-s.o // t.channels), form.group
+    lines = -(-s.oh // t.lines)
 
     def converted(value: Any) -> Any:
         return (value.astype("int32") + zero).astype(form.dtype) if zero else value.astype(form.dtype)
 
     source = x
     if slack is not None:
-        # Beyond the padding: what filled-up runs read, and the surplus pixels of the last tile.
+        # Beyond the padding: what filled-up runs read, and the surplus lines and pixels of the last tiles.
+        height = max(s.h + top + bottom, (lines * t.lines - 1) * sh + (s.kh - 1) * dh + 1)
         columns = max(s.w + left + right + slack, (tiles * t.pixels - 1) * sw + (s.kw - 1) * dw + 1 + slack)
 
         def row_element(n: Any, i: Any, j: Any) -> Any:
-            inside = [i >= top, i < s.h + top] if top or bottom else []
+            inside = [i >= top] if top else []
+            inside += [i < s.h + top] if height > s.h + top else []
             if len(x.shape) == 3:
                 inside += [j >= left * s.c] if left else []
                 inside += [j < (s.w + left) * s.c] if columns > s.w + left else []
@@ -180,63 +179,60 @@ def _convolution(
                 inside, converted(x[n, i - top, pixel - left, channel]), tirx.const(zero, form.dtype)
             )
 
-        source = te.compute((s.n, s.h + top + bottom, columns * s.c), row_element, name="rows")
+        source = te.compute((s.n, height, columns * s.c), row_element, name="rows")
     kh, tap = te.reduce_axis((0, s.kh), "kh"), te.reduce_axis((0, s.taps), "tap")
     g, j = te.reduce_axis((0, words), "g"), te.reduce_axis((0, group), "j")
     runs = s.taps * words
 
-    def product(n: Any, y: Any, p: Any, block: Any, i: Any, c: Any) -> Any:
+    def product(n: Any, y: Any, p: Any, block: Any, line: Any, i: Any, c: Any) -> Any:
         at = ((p * t.pixels + i) * sw + tap * dw) * s.c + g * group + j
-        factor = source[n, y * sh + kh * dh, at].astype(form.sums)
+        factor = source[n, (y * t.lines + line) * sh + kh * dh, at].astype(form.sums)
         return te.sum(
             factor * w[block, kh * runs + tap * words + g, c, j].astype(form.sums), axis=[kh, tap, g, j]
         )
 
-    sums = te.compute((s.n, s.oh, tiles, blocks, t.pixels, t.channels), product, name="sums")
-    return te.compute(
-        (s.n, s.oh, s.ow, s.o),
-        lambda n, y, p, o: (
-            sums[
-                n,
-                y,
-                te.indexdiv(p, t.pixels),
-                te.indexdiv(o, t.channels),
-                te.indexmod(p, t.pixels),
-                te.indexmod(o, t.channels),
-            ]
-            + bias[o]
-        ),
-        name="conv",
-    )
+    sums = te.compute((s.n, lines, tiles, blocks, t.lines, t.pixels, t.channels), product, name="sums")
+
+    def element(n: Any, y: Any, p: Any, o: Any) -> Any:
+        tile = te.indexdiv(y, t.lines), te.indexdiv(p, t.pixels), te.indexdiv(o, t.channels)
+        place = te.indexmod(y, t.lines), te.indexmod(p, t.pixels), te.indexmod(o, t.channels)
+        return sums[(n, *tile, *place)] + bias[o]
+
+    return te.compute((s.n, s.oh, s.ow, s.o), element, name="conv")
 
 
 def _schedule(function: Any, s: Shape, t: Tiling, form: Form, planar: bool, copied: bool) -> Any:
     sch, output = start_schedule(function, ("rows", "sums"))
     n, y, p, o = sch.get_loops(output)
+    y_outer, y_inner = sch.split(y, [None, t.lines])
     p_outer, p_inner = sch.split(p, [None, t.pixels])
     o_outer, o_inner = sch.split(o, [None, t.channels])
     sums = sch.get_sblock("sums")
     if t.channels_outside:
-        sch.reorder(o_outer, n, y, p_outer, p_inner, o_inner)
+        sch.reorder(o_outer, n, y_outer, p_outer, y_inner, p_inner, o_inner)
         sch.compute_at(sums, p_outer, preserve_unit_loops=True)
         shared = o_outer
     else:
-        sch.reorder(n, y, p_outer, o_outer, p_inner, o_inner)
+        sch.reorder(n, y_outer, p_outer, o_outer, y_inner, p_inner, o_inner)
         sch.compute_at(sums, o_outer, preserve_unit_loops=True)
-        shared = sch.fuse(n, y) if s.n * s.oh > 1 else p_outer
+        shared = sch.fuse(n, y_outer) if s.n * s.oh > t.lines else p_outer
     sch.set_scope(sums, 0, "local")
     if copied:
         rows = sch.get_sblock("rows")
-        if not t.channels_outside:
-            whole_row = s.n * s.oh > 1
+        # Rows that are gathered channel by channel are worth gathering once.
+        if not t.channels_outside and not (planar and s.kh > 1):
+            whole_row = s.n * s.oh > t.lines
             sch.compute_at(rows, shared if whole_row else p_outer, preserve_unit_loops=True)
         along = sch.get_loops(rows)[-1]
         if planar and s.c > 1:
-            # The source is stored channel by channel: walk it in its own order.
+            # The source is stored channel by channel: walk it in its own order, or interleave a few channels.
             along, channel = sch.split(along, [None, s.c])
-            sch.reorder(channel, along)
+            if s.c <= _FEW:
+                sch.unroll(channel)
+            else:
+                sch.reorder(channel, along)
         sch.annotate(along, "pragma_loop_partition_hint", 1)
     if sch.get(shared).extent > 1:
         sch.annotate(shared, PARALLEL, 1)
-    mark(sch, sums, f"dnncc_tile_{form.name}_{t.pixels}x{t.vectors}", _ROLES)
+    mark(sch, sums, f"dnncc_tile_{form.name}_{t.lines}x{t.pixels}x{t.vectors}", _ROLES)
     return sch.mod["main"]

@@ -22,20 +22,32 @@ _FEW_TAPS = 4
 """A window of no more taps, 2x2 for instance, needs no loops."""
 
 
-def build(body: Graph, anchor: Node, compact: bool) -> Kernel:
-    """The strategy that takes every group."""
-    expressions = Expressions(body)
+_WIDTHS = (4, 3, 2, 1)
+"""Neighbours that are summed side by side, each in a register."""
+
+
+def build(
+    body: Graph, anchor: Node, compact: bool, widths: Sequence[int] = _WIDTHS, narrow: bool = True
+) -> Kernel:
+    """The strategy that takes every group.
+
+    Args:
+        widths: how many neighbours may be summed side by side, the best first, the last one 1; where more than four
+            are, they stay a loop, which C compilers turn into vectors.
+        narrow: see ``Operands``.
+    """
+    expressions = Expressions(body, narrow=narrow)
     expressions.evaluate(body.nodes)
     outputs = [expressions[v] for v in body.outputs]
     function = expressions.prim_func(outputs)
     constants = tuple(data for _, data in expressions.operands.constants)
     merged = _merged_axes(body) if all(n.op.elementwise for n in body.nodes) else []
     overlaps = _overlaps(body, anchor)
-    schedule = _schedule(function, merged).with_attr(OVERLAPPING, sorted({i for _, i in overlaps}))
+    schedule = _schedule(function, merged, widths).with_attr(OVERLAPPING, sorted({i for _, i in overlaps}))
     return Kernel("generic", schedule, constants, overlaps)
 
 
-def _schedule(function: Any, merged: Sequence[Sequence[int]]) -> Any:
+def _schedule(function: Any, merged: Sequence[Sequence[int]], widths: Sequence[int]) -> Any:
     """Compute every stage once, right where it is first needed; keep sums in registers."""
     sch = s_tir.Schedule(function, debug_mask="none", enable_check=False)
     root = sch.get_sblock("root")
@@ -54,21 +66,27 @@ def _schedule(function: Any, merged: Sequence[Sequence[int]]) -> Any:
         _split_cases(sch, output, loops)
         for axes in merged:
             sch.fuse(*(loops[k] for k in axes if k < len(loops)))
-    width = _width(sch, stages, loops)
+    width = _width(sch, stages, loops, widths)
     if width > 1:
         loops[-1], inner = sch.split(loops[-1], [None, width])
-        sch.unroll(inner)
+        _unroll(sch, inner)
     for stage in reversed(stages):
         _compute_within(sch, stage, loops, width if stage.depth == len(loops) else 1)
     return sch.mod["main"]
 
 
-def _width(sch: Any, stages: Sequence[Stage], loops: Sequence[Any]) -> int:
+def _unroll(sch: Any, loop: Any) -> None:
+    """Unroll a loop of a few iterations."""
+    if int(sch.get(loop).extent) <= max(_WIDTHS):
+        sch.unroll(loop)
+
+
+def _width(sch: Any, stages: Sequence[Stage], loops: Sequence[Any], widths: Sequence[int]) -> int:
     """How many neighbours are summed side by side, each in a register: they share the loops, and often an operand."""
     if not any(stage.reduces and stage.depth == len(loops) for stage in stages):
         return 1
     extent = int(sch.get(loops[-1]).extent)
-    return next(width for width in (4, 3, 2, 1) if extent % width == 0)
+    return next(width for width in widths if extent % width == 0)
 
 
 def _compute_within(sch: Any, stage: Stage, loops: Sequence[Any], width: int) -> None:
@@ -83,7 +101,7 @@ def _compute_within(sch: Any, stage: Stage, loops: Sequence[Any], width: int) ->
     for loop in spatial:
         if width > 1 and int(sch.get(loop).extent) == width:
             sch.reorder(*reduced, loop)
-            sch.unroll(loop)
+            _unroll(sch, loop)
     if not stage.reduces:
         return
     sch.decompose_reduction(block, reduced[0])
