@@ -214,7 +214,8 @@ class _Reader:
             counts = [_count(number) for number in numbers]
             for what, number, count in zip(("output bytes", "duration"), numbers, counts, strict=True):
                 if count is None:
-                    self._wrong(f"node {name}", f"{what} {_shown(number)} is no whole number of at least 0")
+                    reason = f"{what} {_shown(number)} is no whole number from 0 to {_LARGEST}"
+                    self._wrong(f"node {name}", reason)
             found[name] = (counts[0] or 0, counts[1] or 0)
         return found
 

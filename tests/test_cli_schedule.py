@@ -229,6 +229,7 @@ def test_every_wrong_buffer_is_named(tmp_path: Path) -> None:
         ({"nodes": [[1.5, 2, 3]]}, "the id 1.5"),
         ({"nodes": [[True, 2, 3]]}, "the id true"),
         ({"nodes": [[1, -2, 3]]}, "output bytes -2"),
+        ({"nodes": [[1, 2**60, 3]]}, f"output bytes {2**60} is no whole number from 0 to {2**53}"),
         ({"nodes": [[1, 2, -3]]}, "duration -3"),
         ({"nodes": [[1, "2", 3]]}, 'output bytes "2"'),
         ({"nodes": [[1, 2, float("nan")]]}, "duration NaN"),

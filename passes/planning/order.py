@@ -33,6 +33,7 @@ from dnncc.passes.planning.storages import OrderModel
 DEFAULT_LIMIT = 30_000
 BEAM_WIDTHS = (1, 8, 24)
 _TARGET_LIMIT = 10_000
+_TARGET_WIDTHS = (1, 4)
 _TURN = 2_000
 _REPORT_EVERY = 1024
 
@@ -216,6 +217,10 @@ class _Search:
 
 def _reach(models: Sequence[OrderModel], best: _Incumbent) -> None:
     """Look for an order within the target: to ask for one peak is easier than to look for the least one."""
+    for width, model in itertools.product(_TARGET_WIDTHS, models):
+        _beam(model, best, width)
+        if best.done:
+            return
     searches = [_Search(model, best, best.target) for model in models]
     share = _TARGET_LIMIT // 16
     for _ in range(3):

@@ -254,7 +254,7 @@ def _settle(
 def _order_within(problem: RematProblem, best: Incumbent, effort: float) -> tuple[int, ...]:
     """An order within the budget, or else one of low peak; the incumbent learns of it."""
     left = best.clock.left
-    share = Clock(None if left is None else min(left, max(left / 4, _ORDER_SECONDS)))
+    share = Clock(None if left is None else min(left, max(left / 2, _ORDER_SECONDS)))
     limit = round(_ORDERS * effort) if left is None else None
     found = order.solve(problem.graph, limit, target=problem.budget, time_limit=share.left)
     best.offer(found.order, found.peak, 0, problem.budget)
