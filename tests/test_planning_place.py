@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -207,6 +207,15 @@ def ctrl_c(height: int, bound: int) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Ctrl-C arrives as it does in a terminal, even where a shell started the tests in the background, ignoring it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_interrupt_during_the_constraint_solver_keeps_the_best() -> None:
     layout = Layout(hard(250))
     start = first_fit(layout, range(250))
@@ -216,6 +225,7 @@ def test_interrupt_during_the_constraint_solver_keeps_the_best() -> None:
     assert layout.bound() <= answer.bound <= layout.height(answer.offsets) < layout.height(start)
 
 
+@pytest.mark.usefixtures("interrupts")
 def test_interrupt_at_the_last_improvement_is_reported() -> None:
     problem = mobilenet(10)
     placing = lifetimes.place_problem(problem, order.solve(problem).order)
