@@ -7,6 +7,7 @@ from the float network on the calibration samples. The best one is then improved
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from dnncc.errors import Culprit, DoesNotFitError, UsageError
 from dnncc.interpreter import interpret
-from dnncc.ir.graph import Graph, Node
+from dnncc.ir.graph import Const, Graph, Node
 from dnncc.ir.types import Array
 from dnncc.passes.bits.problem import BitsProblem
 from dnncc.passes.bits.solve import solve
@@ -28,10 +29,8 @@ SAMPLES = 128
 """Candidates are compared on so many samples at most."""
 
 EVALUATIONS = 40
-"""Networks that are quantized as a whole to be compared, beside one for each layer and width."""
-
-CANDIDATES = 3
-"""Of each sensitivity."""
+"""Networks that are quantized as a whole to be compared, beside one for each layer and width: half of them are what the
+sensitivities prefer, the others lie around the best of these."""
 
 Quantizer = Callable[[Graph, Samples, QuantizeOptions], Graph]
 
@@ -87,14 +86,7 @@ def choose_bits(graph: Graph, samples: Samples, options: QuantizeOptions, quanti
         raise UsageError(f"'{graph.name}' has no weights whose bits could be chosen")
     search = _Search(graph, layers, samples, options, quantizer)
     costs = search.sensitivities()
-    for measure in costs:
-        known: list[tuple[int, ...]] = []
-        for _ in range(CANDIDATES):
-            found = solve(BitsProblem(measure, [search.usage], [search.limit], known))
-            if found.status == "infeasible":
-                break
-            known.append(found.choices)
-            search.evaluate(found.choices)
+    search.consider(costs, EVALUATIONS // 2)
     search.improve(costs[-1])
     tried = sorted(search.tried.values(), key=lambda c: (c.divergence, c.used, c.bits))
     return Mixed(tuple(n.name for n in layers), search.kind, search.limit, tried[0], tuple(tried))
@@ -187,15 +179,13 @@ class _Search:
 
     def sensitivities(self) -> list[list[list[float]]]:
         """Per measure, layer and width. The last one: what the layer alone does to the whole network."""
-        plain = []
+        plain: list[list[float]] = []
+        relative: list[list[float]] = []
         for node in self.layers:
-            data = np.asarray(node.inputs[1].data, np.float64)  # type: ignore[attr-defined]
-            rows = data.reshape(data.shape[0], -1)
+            rows = _rows(node)
             plain.append([_rounding_error(rows, bits) for bits in self.widths])
-        relative = [
-            [e / max(float(np.sum(np.square(n.inputs[1].data, dtype=np.float64))), 1e-300) for e in row]  # type: ignore[attr-defined]
-            for n, row in zip(self.layers, plain, strict=True)
-        ]
+            total = max(float(np.sum(rows**2)), 1e-300)
+            relative.append([e / total for e in plain[-1]])
         most = (0,) * len(self.layers)
         base = self.loss(most)
         alone = [
@@ -206,6 +196,24 @@ class _Search:
             for i in range(len(self.layers))
         ]
         return [plain, relative, alone]
+
+    def cheapest(self, measure: Sequence[Sequence[float]]) -> Iterator[tuple[int, ...]]:
+        """Every choice within the budget, the one of least cost first."""
+        known: list[tuple[int, ...]] = []
+        while True:
+            found = solve(BitsProblem(measure, [self.usage], [self.limit], known))
+            if found.status == "infeasible":
+                return
+            known.append(found.choices)
+            yield found.choices
+
+    def consider(self, measures: Sequence[Sequence[Sequence[float]]], count: int) -> None:
+        """Evaluate so many choices: the cheapest of each measure, then the second of each, and so on."""
+        for rank in itertools.zip_longest(*map(self.cheapest, measures)):
+            for choices in filter(None, rank):
+                if len(self.tried) >= count:
+                    return
+                self.evaluate(choices)
 
     def improve(self, cost: Sequence[Sequence[float]]) -> None:
         """From the best candidate on: more bits for one layer, or for one what another gives up, while that helps."""
@@ -235,6 +243,14 @@ class _Search:
                     moved = (*more[:j], m + 1, *more[j + 1 :])
                     if self.used(moved) <= self.limit:
                         yield moved
+
+
+def _rows(node: Node) -> Array:
+    """A layer's weights, float64 [O, K]."""
+    weights = node.inputs[1]
+    assert isinstance(weights, Const)
+    data = weights.data.astype(np.float64)
+    return data.reshape(data.shape[0], -1)
 
 
 def _usage(kind: str, node: Node, bits: int, options: QuantizeOptions) -> float:

@@ -73,25 +73,7 @@ def low_dot(pixels: int, words: int, bits: int) -> str:
     mask = T.uint32((1 << bits) - 1)
 
     @T.prim_func(s_tir=True)
-    def desc_4(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (words, 2, pixels, 2), "int16", offset_factor=1)
-        W = T.match_buffer(w, (stored,), "uint32", offset_factor=1)
-        A = T.match_buffer(acc, (pixels, 2), "int32", offset_factor=1, scope="local")
-        with T.sblock("root"):
-            T.reads(A[0:pixels, 0:2], X[0:words, 0:2, 0:pixels, 0:2], W[0:stored])
-            T.writes(A[0:pixels, 0:2])
-            for p, c, g, h, j in T.grid(pixels, 2, words, 2, 2):
-                with T.sblock("dot"):
-                    vp, vc, vg, vh, vj = T.axis.remap("SSRRR", [p, c, g, h, j])
-                    A[vp, vc] = A[vp, vc] + T.Cast("int32", X[vg, vh, vp, vj]) * T.Cast(
-                        "int32",
-                        T.bitwise_and(
-                            T.shift_right(W[vg], T.Cast("uint32", vc * 4 + vh * 8 + vj * 16)), mask
-                        ),
-                    )
-
-    @T.prim_func(s_tir=True)
-    def desc_2(x: T.handle, w: T.handle, acc: T.handle) -> None:
+    def desc(x: T.handle, w: T.handle, acc: T.handle) -> None:
         X = T.match_buffer(x, (words, 2, pixels, 2), "int16", offset_factor=1)
         W = T.match_buffer(w, (stored,), "uint32", offset_factor=1)
         A = T.match_buffer(acc, (pixels, 2), "int32", offset_factor=1, scope="local")
@@ -105,7 +87,8 @@ def low_dot(pixels: int, words: int, bits: int) -> str:
                         "int32",
                         T.bitwise_and(
                             T.shift_right(
-                                W[vg // 2], T.Cast("uint32", vc * 2 + vh * 4 + vj * 16 + vg % 2 * 8)
+                                W[vg // shared],
+                                T.Cast("uint32", vc * bits + vh * (2 * bits) + vj * 16 + vg % shared * 8),
                             ),
                             mask,
                         ),
@@ -130,7 +113,7 @@ def low_dot(pixels: int, words: int, bits: int) -> str:
                 )
             )
 
-    return _register(f"{function}_{words}", desc_4 if bits == 4 else desc_2, impl)
+    return _register(f"{function}_{words}", desc, impl)
 
 
 @cache
@@ -206,10 +189,11 @@ def low_dot_1x4(words: int, dtype: str, bits: int) -> str:
     """``acc[row] += sum x[4 * word + byte] * field(w)``, two words of ``low_bits.pack`` for four rows."""
     function = f"dnncc_dot_1x4_{_suffix(dtype)}_w{bits}"
     stored = -(-words * bits // 4)
+    shared = 4 // bits
     mask = T.uint32((1 << bits) - 1)
 
     @T.prim_func(s_tir=True)
-    def desc_4(x: T.handle, w: T.handle, acc: T.handle) -> None:
+    def desc(x: T.handle, w: T.handle, acc: T.handle) -> None:
         X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)
         W = T.match_buffer(w, (stored, 2), "uint32", offset_factor=1)
         A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")
@@ -223,29 +207,11 @@ def low_dot_1x4(words: int, dtype: str, bits: int) -> str:
                         "int32",
                         T.bitwise_and(
                             T.shift_right(
-                                W[vg, vr // 2], T.Cast("uint32", vr % 2 * 4 + vi % 2 * 8 + vi // 2 * 16)
-                            ),
-                            mask,
-                        ),
-                    )
-
-    @T.prim_func(s_tir=True)
-    def desc_2(x: T.handle, w: T.handle, acc: T.handle) -> None:
-        X = T.match_buffer(x, (words * 4,), dtype, offset_factor=1)
-        W = T.match_buffer(w, (stored, 2), "uint32", offset_factor=1)
-        A = T.match_buffer(acc, (4,), "int32", offset_factor=1, scope="local")
-        with T.sblock("root"):
-            T.reads(A[0:4], X[0 : words * 4], W[0:stored, 0:2])
-            T.writes(A[0:4])
-            for r, g, i in T.grid(4, words, 4):
-                with T.sblock("dot"):
-                    vr, vg, vi = T.axis.remap("SRR", [r, g, i])
-                    A[vr] = A[vr] + T.Cast("int32", X[vg * 4 + vi]) * T.Cast(
-                        "int32",
-                        T.bitwise_and(
-                            T.shift_right(
-                                W[vg // 2, vr // 2],
-                                T.Cast("uint32", vr % 2 * 2 + vi % 2 * 4 + vi // 2 * 16 + vg % 2 * 8),
+                                W[vg // shared, vr // 2],
+                                T.Cast(
+                                    "uint32",
+                                    vr % 2 * bits + vi % 2 * (2 * bits) + vi // 2 * 16 + vg % shared * 8,
+                                ),
                             ),
                             mask,
                         ),
@@ -265,7 +231,7 @@ def low_dot_1x4(words: int, dtype: str, bits: int) -> str:
                 )
             )
 
-    return _register(f"{function}_{words}", desc_4 if bits == 4 else desc_2, impl)
+    return _register(f"{function}_{words}", desc, impl)
 
 
 @cache

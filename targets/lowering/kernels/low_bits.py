@@ -81,8 +81,8 @@ def field(load: Callable[[Any], Any], word: Any, channel: Any, h: Any, j: Any, b
     Args:
         load: gives the stored word of an index.
     """
-    at = channel * bits + h * (2 * bits) + j * 16
-    if bits == 2:
-        at, word = at + te.indexmod(word, 2) * 8, te.indexdiv(word, 2)
+    shared = 4 // bits
+    at = channel * bits + h * (2 * bits) + j * 16 + te.indexmod(word, shared) * 8
     mask = tirx.const((1 << bits) - 1, "uint32")
-    return tirx.bitwise_and(tirx.shift_right(load(word), at.astype("uint32")), mask).astype("int32")
+    stored = load(te.indexdiv(word, shared))
+    return tirx.bitwise_and(tirx.shift_right(stored, at.astype("uint32")), mask).astype("int32")
