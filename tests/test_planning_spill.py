@@ -15,9 +15,11 @@ from dnncc.passes.planning import order
 from dnncc.passes.planning.footprint import Rule, saved_bytes
 from dnncc.passes.planning.problem import OrderProblem
 from dnncc.passes.planning.spill.check import check_spill
+from dnncc.passes.planning.spill.plan import Placed, realize
 from dnncc.passes.planning.spill.problem import Event, SpillProblem, SpillSolution
 from dnncc.passes.planning.spill.reference import solve_reference
 from dnncc.passes.planning.spill.solve import solve
+from dnncc.passes.planning.spill.timeline import Timeline
 from planning_cases import Net, inception, layered, random_order_problem, resnet
 
 Where = tuple[frozenset[int], frozenset[int], frozenset[int]]
@@ -238,6 +240,26 @@ def spilled_plan() -> tuple[SpillProblem, SpillSolution]:
     net.op([c, a], 1)
     problem = SpillProblem(net.problem(), 30)
     return problem, solve(problem)
+
+
+def test_a_time_limit_holds_for_addresses_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the time is over, plans that cannot be placed are not tried one after the other."""
+    graph = layered(Random(3), 30, 6)
+    peak = order.solve(graph).peak
+    tried = []
+
+    def too_high(timeline: Timeline, evicted: frozenset[int], **options: object) -> Placed:
+        found = realize(timeline, evicted, effort=0.0)
+        tried.append(options["time_limit"])
+        return replace(found, height=peak)
+
+    monkeypatch.setattr("dnncc.passes.planning.spill.solve.realize", too_high)
+    problem = SpillProblem(graph, capacities(graph)[0])
+    assert solve(problem).status == "unknown"
+    assert len(tried) > 1 and set(tried) == {None}
+    tried.clear()
+    assert solve(problem, time_limit=1e-9).status == "unknown"
+    assert tried in ([], [0.0])
 
 
 def test_the_check_accepts_the_plan_and_nothing_else() -> None:

@@ -40,6 +40,8 @@ _PLACE_EFFORT = 0.03
 _REFUSED = 300
 _RETRIES = 10
 _ORDERS = 16
+_SEARCH_SHARE = 0.6
+"""Of a time limit; the rest is for addresses, without which no plan is one."""
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,14 @@ def solve(
         solution = _without_plan(problem, least, at, "infeasible")
         check_spill(problem, solution)
         return solution
-    search = _Search(model, Clock(time_limit), progress)
+    clock = Clock(time_limit)
+    search = _Search(model, Clock(None if time_limit is None else time_limit * _SEARCH_SHARE), progress)
     interrupted = False
     try:
         _run(search, threads)
     except (KeyboardInterrupt, TimeUpError):
         interrupted = True
-    solution = _placed(search, least, at, interrupted, threads)
+    solution = _placed(search, clock, least, at, interrupted, threads)
     check_spill(problem, solution)
     return solution
 
@@ -250,10 +253,13 @@ def _cuts(timeline: Timeline, size: int) -> list[int]:
     return cuts
 
 
-def _placed(search: _Search, least: int, at: int | None, interrupted: bool, threads: int) -> SpillSolution:
+def _placed(
+    search: _Search, clock: Clock, least: int, at: int | None, interrupted: bool, threads: int
+) -> SpillSolution:
     """The cheapest plan found that can be placed at the capacity.
 
-    Plans are tried from the cheapest on; one that cannot be placed is followed by the next one of its order.
+    Plans are tried from the cheapest on; one that cannot be placed is followed by the next one of its order. The first
+    is always tried; once the time is over, only greedily.
     """
     model = search.model
     capacity = model.problem.capacity
@@ -264,17 +270,20 @@ def _placed(search: _Search, least: int, at: int | None, interrupted: bool, thre
         heapq.heappush(todo, (plan.cost, serial := serial + 1, plan, ()))
     refusals = max(2, _REFUSED // max(model.count, 1))
     for attempt in range(refusals + _RETRIES):
-        if not todo or (best is not None and best[0].cost <= todo[0][0]):
+        over = clock.left == 0.0
+        if not todo or (attempt and over) or (best is not None and best[0].cost <= todo[0][0]):
             break
         _, _, plan, refused = heapq.heappop(todo)
-        found = realize(plan.timeline, plan.evicted, effort=_PLACE_EFFORT, threads=threads)
+        found = realize(
+            plan.timeline, plan.evicted, effort=_PLACE_EFFORT, time_limit=clock.left, threads=threads
+        )
         if found.height <= capacity:
             best = (plan, found)
             break
         refused = (*refused, plan.evicted)
         # Small plans are told apart one by one; large ones need some room, the more the later.
         slack = (found.height - capacity) << attempt - refusals if attempt >= refusals else 0
-        kept = solve_keep(plan.timeline, None, slack=slack, refused=refused, threads=threads)
+        kept = solve_keep(plan.timeline, None, slack=slack, refused=refused, clock=clock, threads=threads)
         if kept.evicted is not None:
             plan = _Plan(plan.timeline, kept.evicted, plan.timeline.cost(kept.evicted))
             heapq.heappush(todo, (plan.cost, serial := serial + 1, plan, refused))
