@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from dnncc.ops.linear import Linear
 from dnncc.ops.requantize import Requantize
 from dnncc.passes.pipeline import Pipeline
 from dnncc.runtime.toolchain import compile_library
+from dnncc.targets.c_source import C_TYPES
 from dnncc.targets.program import GroupCode, lower_group
 
 _INCLUDE = Path(__file__).parents[1] / "runtime" / "include"
@@ -192,14 +195,33 @@ def random_array(rng: np.random.Generator, type_: TensorType) -> Array:
     return rng.integers(type_.dtype.min, type_.dtype.max + 1, type_.shape).astype(type_.dtype.numpy)
 
 
+def _functions(code: GroupCode, i: int) -> str:
+    """A kernel's C: its parts first, which share what the harness has of the constants."""
+    if not code.parts:
+        return code.function.render(f"kernel_{i}")
+    names = {f"$F{k}": f"kernel_{i}_{k}" for k in range(len(code.parts))}
+    names |= {f"$C{k}": f"kernel_{i}_c{k}" for k in range(len(code.constants))}
+    text = "".join(
+        f"static const {C_TYPES[DType.of(c)]} *kernel_{i}_c{k};\n" for k, c in enumerate(code.constants)
+    )
+    text += "".join(function.render(names[f"$F{k}"]) for k, (_, function) in enumerate(code.parts))
+    body = re.sub(r"\$[FC]\d+", lambda found: names[found[0]], code.function.body)
+    return text + replace(code.function, body=body).render(f"kernel_{i}")
+
+
 def compile_kernels(kernels: Sequence[Kernel], folder: Path) -> None:
     """Compile kernels as one C file, in one call of the compiler."""
     text = "".join(f'#include "{header}"\n' for header in HEADERS) + "\n"
     for i, kernel in enumerate(kernels):
-        function = kernel.code.function
-        call = ", ".join(f"a[{j}]" for j in range(len(function.parameters)))
-        text += function.render(f"kernel_{i}")
-        text += f"void run_{i}(void **a);\nvoid run_{i}(void **a) {{\n    kernel_{i}({call});\n}}\n"
+        constants = len(kernel.code.constants) if kernel.code.parts else 0
+        text += _functions(kernel.code, i)
+        taken = [
+            *range(len(kernel.order)),
+            *range(len(kernel.order) + constants, len(kernel.code.function.parameters) + constants),
+        ]
+        given = "".join(f"    kernel_{i}_c{k} = a[{len(kernel.order) + k}];\n" for k in range(constants))
+        call = f"    kernel_{i}({', '.join(f'a[{j}]' for j in taken)});\n"
+        text += f"void run_{i}(void **a);\nvoid run_{i}(void **a) {{\n{given}{call}}}\n"
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     source = folder / f"k{name}.c"
     source.write_text(text)
