@@ -243,6 +243,9 @@ class Graph:
         other._names = set(self._names)
         return other
 
+    def __repr__(self) -> str:
+        return f"<graph {self.name}, {len(self.nodes)} nodes>"
+
     def __str__(self) -> str:
         from dnncc.ir.text import print_graph
 
