@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from dnncc.errors import Culprit, QuantizationError, UsageError
+from dnncc.errors import Culprit, QuantizationError
 from dnncc.ir.graph import Const, Graph, Node, Value
 from dnncc.ir.types import Array, DType, Quantization, TensorType
 from dnncc.ops.base import Op
@@ -17,13 +17,14 @@ from dnncc.ops.moved import integers_of
 from dnncc.ops.pad import Pad
 from dnncc.ops.ranges import Interval
 from dnncc.ops.requantize import ROUNDING, TO_EVEN, Requantize
-from dnncc.passes.quantize.calibrate import SUMS, Observations
+from dnncc.passes.quantize.calibrate import Observations
 from dnncc.passes.quantize.dyadic import Dyadic, dyadic
 from dnncc.passes.quantize.input_grid import ZERO_SCALE, folds_zero_point, input_grid
 from dnncc.passes.quantize.intervals import interval_of, node_ranges
 from dnncc.passes.quantize.options import QuantizeOptions
 from dnncc.passes.quantize.plan import Plan
 from dnncc.passes.quantize.weights import given_linear, quantize_linear
+from dnncc.passes.quantize.widths import layer_bits
 
 FREQUENT = 4
 """Up to a division by 2^4, so many results lie in the middle that the models' rounding of these, to even, pays."""
@@ -436,26 +437,6 @@ class QuantizeContext:
     def position(self, integer: Value) -> int:
         """Where in ``nodes`` a value is made; -1 for an input or a constant."""
         return next((i for i in range(len(self.nodes) - 1, -1, -1) if integer in self.nodes[i].outputs), -1)
-
-
-def layers_of(graph: Graph) -> list[Node]:
-    """The nodes of a float graph whose weights get a width: constant, and not given as integers by the model."""
-    nodes = graph.find(*SUMS)
-    return [n for n in nodes if isinstance(n.inputs[1], Const) and integers_of(n.inputs[1]) is None]
-
-
-def layer_bits(graph: Graph, options: QuantizeOptions) -> dict[Node, int]:
-    """The width of each layer's weights where the options say it layer by layer.
-
-    Raises:
-        UsageError: they are for another number of layers.
-    """
-    if isinstance(options.bits, str):
-        return {}
-    layers = layers_of(graph)
-    if len(layers) != len(options.bits):
-        raise UsageError(f"{len(options.bits)} widths were given for {len(layers)} layers of '{graph.name}'")
-    return dict(zip(layers, options.bits, strict=True))
 
 
 def given_by(node: Node) -> Grid | None:

@@ -21,9 +21,9 @@ from dnncc.passes.bits.problem import BitsProblem
 from dnncc.passes.bits.solve import solve
 from dnncc.passes.quantize.border import integer_arguments, to_floats
 from dnncc.passes.quantize.calibrate import Samples, arguments, sample_count
-from dnncc.passes.quantize.context import layers_of
 from dnncc.passes.quantize.options import BUDGETS, QuantizeOptions
 from dnncc.passes.quantize.weights import least_squares
+from dnncc.passes.quantize.widths import layers_of
 
 SAMPLES = 128
 """Candidates are compared on so many samples at most."""

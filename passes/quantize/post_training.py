@@ -59,13 +59,9 @@ class Quantize(QuantizeOptions, Pass):
                 "the pass 'quantize' needs calibration samples",
                 help="give --calibrate X.npz, or quantize{synthetic=N} for a try with N made up samples",
             )
-        options = self._options()
         object.__setattr__(self, "_static", make_static(graph, samples))
-        if options.mixes:
-            check_supported(graph)
-            chosen = choose_bits(graph, samples, options, quantize)
-            object.__setattr__(self, "_mixed", chosen)
-            options = replace(options, bits=chosen.best.bits, budget="")
+        options, mixed = _chosen(graph, samples, self._options())
+        object.__setattr__(self, "_mixed", mixed)
         object.__setattr__(self, "_calibrated", _quantize(graph, samples, options))
         return True
 
@@ -124,12 +120,17 @@ def quantize(graph: Graph, samples: Samples, options: QuantizeOptions | None = N
     options = options or QuantizeOptions()
     result = graph.clone()
     make_static(result, samples)
-    if options.mixes:
-        check_supported(result)
-        chosen = choose_bits(result, samples, options, quantize)
-        options = replace(options, bits=chosen.best.bits, budget="")
-    _quantize(result, samples, options)
+    _quantize(result, samples, _chosen(result, samples, options)[0])
     return result
+
+
+def _chosen(graph: Graph, samples: Samples, options: QuantizeOptions) -> tuple[QuantizeOptions, Mixed | None]:
+    """The options with the widths of mixed precision chosen, and the choice if there was one."""
+    if not options.mixes:
+        return options, None
+    check_supported(graph)
+    mixed = choose_bits(graph, samples, options, quantize)
+    return replace(options, bits=mixed.best.bits, budget=""), mixed
 
 
 def _quantize(graph: Graph, samples: Samples, options: QuantizeOptions) -> tuple[str, ...]:
